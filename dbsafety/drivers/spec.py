@@ -1,0 +1,204 @@
+"""The vocabulary in which a driver is described: plain data, no analysis.
+
+A driver table says which names make handles, what each method of a handle does to the transaction, which errors exist
+and what a failed statement leaves behind. The engine knows no driver by name: all it knows is read off these values,
+and every row is compared with the installed module (`tests/contract/test_drivers_live.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class HandleKind(Enum):
+    """What sort of object a handle is."""
+
+    CONNECTION = "connection"
+    CURSOR = "cursor"
+    POOL = "pool"
+    TRANSACTION = "transaction"
+    """A block manager made by a connection (`conn.transaction()`), not the connection itself."""
+    FACTORY = "factory"
+    """An object whose call or `connect()` makes connections (SQLAlchemy engine, session maker)."""
+
+
+class Effect(Enum):
+    """What a method or function does to the transaction of its connection."""
+
+    NEUTRAL = "neutral"
+    """Nothing, and it cannot fail with a database error."""
+    EXECUTE = "execute"
+    """Sends a statement; it may fail with a database error."""
+    SCRIPT = "script"
+    """Sends several statements after committing pending work (sqlite3 `executescript`, fact C8a)."""
+    FETCH = "fetch"
+    """Reads rows already asked for; its errors are client-side and do not abort (fact B15)."""
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    CLOSE = "close"
+    RELEASE = "release"
+    """Gives the connection in its first argument back to the pool, which ends the transaction (fact B4e)."""
+    BEGIN = "begin"
+    """Opens a transaction explicitly."""
+    MAKE = "make"
+    """Makes another handle (`conn.cursor()`, `pool.getconn()`, `conn.transaction()`)."""
+    AUTOCOMMIT = "autocommit"
+    """Switches the autocommit mode; how is told by `DriverSpec.autocommit`."""
+    UNKNOWN = "unknown"
+    """May do anything: the engine stops tracking."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec:
+    """One method of a handle.
+
+    `returns` is the kind of handle it returns, None for anything else. `returns_self` marks methods that return their
+    own receiver (`cursor.execute` of sqlite3 and psycopg 3). `sql` is the position of the SQL text among the
+    arguments, `sql_keyword` its keyword name. `is_async` means that the call must be awaited to have its effect.
+    `reads` marks statements that can only read, whatever their text says.
+    """
+
+    effect: Effect
+    returns: HandleKind | None = None
+    returns_self: bool = False
+    sql: int | None = None
+    sql_keyword: str | None = None
+    is_async: bool = False
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WithSpec:
+    """What leaving `with handle:` does to the connection.
+
+    `success` and `error` are COMMIT, ROLLBACK, CLOSE, RELEASE or NEUTRAL. `closes` says whether the handle itself is
+    closed (psycopg 3 and aiosqlite: yes; psycopg2 and sqlite3 connections: no, facts B4a, C3a). `begins` says that
+    entering opens a transaction, even in autocommit mode (fact B4d). `enters` is the kind bound by `as`.
+    """
+
+    success: Effect
+    error: Effect
+    closes: bool = False
+    begins: bool = False
+    is_async: bool = False
+    swallows: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class HandleSpec:
+    """One kind of handle of a driver.
+
+    `classes` are the dotted names under which the class can be named (annotations, `isinstance`). `methods` and
+    `attributes` are keyed by name; an attribute's value is the kind of handle it holds (`cursor.connection`) or None.
+    A method that is absent from the table is UNKNOWN only if `open_ended`; otherwise it is NEUTRAL.
+    """
+
+    kind: HandleKind
+    classes: tuple[str, ...]
+    methods: Mapping[str, MethodSpec]
+    attributes: Mapping[str, HandleKind | None] = field(default_factory=dict)
+    with_block: WithSpec | None = None
+    open_ended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConstructorSpec:
+    """A callable, by dotted name, that makes a handle.
+
+    `positions` maps positional index to parameter name for the parameters rules ask about (`timeout`, `dsn` ...).
+    `is_async` means that the result must be awaited (it may also be used as an async context manager).
+    """
+
+    kind: HandleKind
+    positions: Mapping[int, str] = field(default_factory=dict)
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSpec:
+    """A module-level function that acts on a handle (`psycopg2.extras.execute_values`).
+
+    `handle` is the position of the handle among the arguments; `sql` the position of the SQL text.
+    """
+
+    effect: Effect
+    handle: int = 0
+    sql: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """One exception class: `parents` by dotted name; `aborts` says whether a statement that fails with it leaves the
+    transaction aborted or open (False for client-side errors that no sent statement raises, fact B1b).
+
+    `covers` says that it catches every error a statement can fail with (`Error`, `DatabaseError`).
+    """
+
+    parents: tuple[str, ...]
+    aborts: bool = True
+    covers: bool = False
+
+
+class Switch(Enum):
+    """Where a mode is set."""
+
+    ATTRIBUTE = "attribute"
+    KEYWORD = "keyword"
+    METHOD = "method"
+
+
+@dataclass(frozen=True, slots=True)
+class AutocommitSwitch:
+    """One way to choose the autocommit mode (fact B5a).
+
+    ATTRIBUTE: assigning `name`. KEYWORD: passing `name` to a constructor. METHOD: calling `name` with the keyword
+    `keyword` or positional `position`. A constant in `on` switches it on, one in `off` switches it off, anything else
+    is unknown. Constants are Python values or dotted names of driver constants; an absent METHOD argument changes
+    nothing.
+    """
+
+    by: Switch
+    name: str
+    on: tuple[object, ...]
+    off: tuple[object, ...]
+    keyword: str | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpec:
+    """Everything the engine knows about one driver.
+
+    `name` is the import name used in rule metadata. `roots` are the top-level modules whose import makes a file
+    relevant. `aborts`: a failed statement leaves the transaction aborted, so that every later statement fails and a
+    commit is a silent rollback (PostgreSQL, facts B1a, B2). `keeps_lock`: a failed write leaves the transaction open
+    with its lock (SQLite, fact C5a). `begins_on_read`: a SELECT also opens a transaction. `default_autocommit`: no
+    transaction unless opened (asyncpg). `constants` maps dotted constant names to values. `aliases` maps alternative
+    dotted names to the one used in this table. `aborted_error` is the driver's own text for a statement in an aborted
+    transaction; `server` is the database's name in messages.
+    """
+
+    name: str
+    roots: tuple[str, ...]
+    constructors: Mapping[str, ConstructorSpec]
+    handles: Mapping[HandleKind, HandleSpec]
+    errors: Mapping[str, ErrorSpec]
+    base_error: str
+    aborts: bool
+    keeps_lock: bool
+    begins_on_read: bool
+    server: str
+    functions: Mapping[str, FunctionSpec] = field(default_factory=dict)
+    autocommit: tuple[AutocommitSwitch, ...] = ()
+    default_autocommit: bool = False
+    with_begins_in_autocommit: bool = False
+    rollback_in_autocommit: bool = True
+    is_async: bool = False
+    constants: Mapping[str, object] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    aborted_error: str = ""
+    locked_error: str = ""
+    closed_attributes: tuple[str, ...] = ()
+    status_attributes: tuple[str, ...] = ()
