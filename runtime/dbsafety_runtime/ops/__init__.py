@@ -1,0 +1,1 @@
+"""Operating parts shared by executor and orchestrator: settings, logs, metrics, notify, fault points, the private server."""
