@@ -1,0 +1,54 @@
+"""A module as the engine gets it: text, tree, and the comments that silence findings."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from dataclasses import dataclass
+
+from dbsafety.model.faults import SourceFault
+from dbsafety.source.pragmas import PragmaTable
+from dbsafety.source.text import SourceText
+
+NEWER_PYTHON = "run dbsafety with a Python at least as new as the code"
+_TOO_DEEP = "the code is nested too deeply for Python's parser"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModule:
+    """One parsed file. `path` is the name used in findings, as the user wrote it or relative to the project."""
+
+    path: str
+    text: SourceText
+    tree: ast.Module
+    pragmas: PragmaTable
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> SourceModule:
+        """Decode and parse the bytes of a file.
+
+        Raises SourceFault, with the line, for all that Python's parser refuses: undecodable bytes, NUL, syntax
+        errors, nesting beyond the parser's limits.
+        """
+        text = SourceText.decode(data, path)
+        tree = parse_tree(text, path)
+        return cls(path, text, tree, PragmaTable.of(text))
+
+
+def parse_tree(text: SourceText, path: str) -> ast.Module:
+    """The syntax tree of decoded text. Raises SourceFault as `SourceModule.parse` does."""
+    if "\0" in text.text:
+        line, _ = text.position(text.text.index("\0"))
+        raise SourceFault("the file contains a NUL byte", path, line)
+    try:
+        with warnings.catch_warnings():
+            # Invalid escapes and the like are the business of the interpreter that runs the code.
+            warnings.simplefilter("ignore")
+            return ast.parse(text.text, filename=path or "<unknown>")
+    except SyntaxError as error:
+        line = min(max(error.lineno or 1, 1), text.line_count)
+        raise SourceFault(f"{error.msg} ({NEWER_PYTHON})", path, line) from error
+    except (RecursionError, MemoryError) as error:
+        raise SourceFault(_TOO_DEEP, path, 1) from error
+    except ValueError as error:
+        raise SourceFault(f"Python's parser refuses the text: {error}", path, 1) from error
