@@ -1,1 +1,1 @@
-"""Operating parts shared by executor and orchestrator: settings, logs, metrics, notify, fault points, the private server."""
+"""Operating parts: settings, logs, metrics, service notification, fault points and the private server."""

@@ -1,7 +1,8 @@
 """A private PostgreSQL server: found, initialised, started, restarted and stopped without touching the host.
 
-The server runs as a direct child and dies with its owner, even on SIGKILL: a watchdog child sees the end of a pipe, stops the server and
-removes throw-away data. As root it runs inside a user namespace (no chown, no chmod, no extra account), else as `nobody`.
+The server runs as a direct child and dies with its owner, even on SIGKILL: a watchdog child sees the end of a pipe,
+stops the server and removes throw-away data. As root it runs inside a user namespace (no chown, no chmod, no extra
+account), else as `nobody`.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ class Identity:
 def find_bin() -> Path:
     """Return the folder that holds `initdb` and `postgres`.
 
-    Order: the setting DBSAFETY_PG_BIN, installed wheels (located, never imported: their import has side effects), PATH, Debian's folder.
-    Raises EmbeddedError when there is none.
+    Order: the setting DBSAFETY_PG_BIN, installed wheels (located, never imported: their import has side effects),
+    PATH, Debian's folder. Raises EmbeddedError when there is none.
     """
     chosen = os.environ.get(BIN_SETTING)
     if chosen:
@@ -132,8 +133,9 @@ def sweep_stale(root: Path) -> None:
 class EmbeddedPostgres:
     """A private server as a context manager.
 
-    `data_dir` None means throw-away data (fsync off, TCP on 127.0.0.1 and a unix socket, everything removed at the end); a path means
-    persistent data (fsync on, unix socket in a 0700 folder only, unless the setting `listen_addresses` says more).
+    `data_dir` None means throw-away data (fsync off, TCP on 127.0.0.1 and a unix socket, everything removed at the
+    end); a path means persistent data (fsync on, unix socket in a 0700 folder only, unless the setting
+    `listen_addresses` says more).
     Keyword settings become `-c name=value`. `.dsn` and `.socket_dsn` are libpq connection strings.
     Raises EmbeddedError when no server can be found or started.
     """
@@ -204,9 +206,15 @@ class EmbeddedPostgres:
         if self._identity.user is not None:
             shutil.chown(self._home, self._identity.user)
             shutil.chown(self.data_dir, self._identity.user)
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", *(["--no-sync"] if self._throw_away else [])]
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
+        if self._throw_away:
+            options.append("--no-sync")
         done = subprocess.run(
-            self._command(["initdb", "-D", self.data_dir, *options]), capture_output=True, text=True, check=False, user=self._identity.user
+            self._command(["initdb", "-D", self.data_dir, *options]),
+            capture_output=True,
+            text=True,
+            check=False,
+            user=self._identity.user,
         )
         if done.returncode != 0:
             raise EmbeddedError(f"initdb failed in {self.data_dir}: {_last_line(done.stderr)}")
@@ -289,7 +297,9 @@ class EmbeddedPostgres:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 

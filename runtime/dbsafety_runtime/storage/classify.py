@@ -69,8 +69,8 @@ SQLITE_CODES: Final[Mapping[int, Fault]] = {
 def classify_sqlstate(sqlstate: str | None, *, closed: bool) -> Fault:
     """Return the class of a PostgreSQL failure.
 
-    `closed` says whether the session is gone after it: psycopg2 reports a lost session with no SQLSTATE at all (fact B1e), so the state of
-    the connection decides first. Without both, the driver itself refused the call: our bug.
+    `closed` says whether the session is gone after it: psycopg2 reports a lost session with no SQLSTATE at all (fact
+    B1e), so the state of the connection decides first. Without both, the driver itself refused the call: our bug.
     """
     if sqlstate is None:
         return Fault.RECONNECT if closed else Fault.BUG

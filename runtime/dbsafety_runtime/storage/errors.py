@@ -19,7 +19,8 @@ class Fault(Enum):
 class StorageFault(Exception):
     """A database failure after classification.
 
-    `fault` is the class, `code` the SQLSTATE or SQLite error name (None when the driver gave none). The text is one line without values.
+    `fault` is the class, `code` the SQLSTATE or SQLite error name (None when the driver gave none). The text is one
+    line without values.
     """
 
     fault: Fault = Fault.BUG
@@ -66,7 +67,7 @@ class StorageBug(StorageFault):
 
 
 class CommitRefused(StorageBug):
-    """A unit of work ended normally although a statement in it had failed: committing would silently lose the work (fact B2)."""
+    """A unit of work ended normally although a statement in it had failed: a commit would lose the work (fact B2)."""
 
 
 class LostLease(Exception):
