@@ -10,12 +10,11 @@ TYPED := dbsafety runtime/dbsafety_runtime docs/generate.py tests/harness
 
 # The current folder is not put on Python's path: it would make `runtime`, `docs` and `tests` importable.
 export PYTHONSAFEPATH := 1
-export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help demo test lint types architecture docs docs-check dogfood wheel hooks fix faults soak prove corpus bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name what; do printf '%-13s %s\n' "$$name" "$$what"; done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
 
 $(READY): pyproject.toml .ci/venv
 	@.ci/venv "$(PYTHON)" .venv
