@@ -1,0 +1,280 @@
+"""One pass over a tree that fills a `ModuleIndex`; iterative, so that no nesting is too deep."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.facts.scopes import (
+    Binding,
+    BindKind,
+    ClassInfo,
+    FunctionInfo,
+    FunctionNode,
+    ModuleIndex,
+    Scope,
+    Target,
+)
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_TRIES = (ast.Try, ast.With, ast.AsyncWith) + ((ast.TryStar,) if hasattr(ast, "TryStar") else ())
+
+
+def gather(tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
+    """Index the module `name` (dotted) that stands at `path`."""
+    scope = Scope("module", "", path, None)
+    index = ModuleIndex(path, name, is_package, tree, scope)
+    body = FunctionInfo(tree, "", scope, None, index)
+    scope.function = body
+    index.body = body
+    index.functions.append(body)
+    _Gatherer(index).run(tree, body)
+    return index
+
+
+class _Gatherer:
+    """The walk: a stack of (node, scope it stands in, function it stands in)."""
+
+    def __init__(self, index: ModuleIndex) -> None:
+        self.index = index
+        self.stack: list[tuple[ast.AST, Scope, FunctionInfo]] = []
+        self.selves: dict[int, tuple[str, ClassInfo]] = {}
+        self.class_of_scope: dict[int, ClassInfo] = {}
+
+    def run(self, tree: ast.Module, body: FunctionInfo) -> None:
+        self._push(tree.body, body.scope, body)
+        while self.stack:
+            node, scope, function = self.stack.pop()
+            self._visit(node, scope, function)
+
+    def _push(self, nodes: list[ast.stmt] | list[ast.expr], scope: Scope, function: FunctionInfo) -> None:
+        self.stack.extend((node, scope, function) for node in reversed(nodes))
+
+    def _visit(self, node: ast.AST, scope: Scope, function: FunctionInfo) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                self._function(node, scope, function)
+                return
+            case ast.ClassDef():
+                self._class(node, scope, function)
+                return
+            case ast.Call():
+                function.calls.append(node)
+                self._remember_call(node, function)
+            case ast.Return():
+                function.returns.append(node)
+            case ast.Yield() | ast.YieldFrom():
+                function.yields.append(node)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node, scope)
+            case ast.Global() | ast.Nonlocal():
+                self._declare(node, scope)
+            case _:
+                if isinstance(node, _TRIES):
+                    function.has_handlers = True
+                self._bind_statement(node, scope)
+        children = list(ast.iter_child_nodes(node))
+        children.reverse()
+        self.stack.extend((child, scope, function) for child in children)
+
+    def _remember_call(self, node: ast.Call, function: FunctionInfo) -> None:
+        callee = node.func
+        name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
+        if name:
+            self.index.callers.setdefault(name, []).append((node, function))
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope, outer: FunctionInfo) -> None:
+        name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+        qualname = f"{scope.qualname}.{name}" if scope.qualname else name
+        if isinstance(node, ast.Lambda):
+            qualname += f"@{node.lineno}:{node.col_offset}"
+        inner = Scope("function", qualname, scope.module, scope)
+        cls = self.class_of_scope.get(id(scope))
+        info = FunctionInfo(node, qualname, inner, cls, self.index)
+        inner.function = info
+        self.index.functions.append(info)
+        if not isinstance(node, ast.Lambda):
+            binding = Binding(BindKind.FUNCTION, scope, node, function=info)
+            _add(scope, node.name, binding)
+            if cls is not None:
+                cls.methods[node.name] = info
+            self._push(node.decorator_list, scope, outer)
+        if cls is not None and info.self_name and not _is_static(node):
+            self.selves[id(inner)] = (info.self_name, cls)
+        self._parameters(node.args, inner)
+        defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+        self._push(defaults, scope, outer)
+        self._push(node.body if not isinstance(node, ast.Lambda) else [node.body], inner, info)
+
+    def _parameters(self, args: ast.arguments, scope: Scope) -> None:
+        for arg in _all_args(args):
+            binding = Binding(BindKind.PARAMETER, scope, arg, annotation=arg.annotation)
+            _add(scope, arg.arg, binding)
+
+    def _class(self, node: ast.ClassDef, scope: Scope, outer: FunctionInfo) -> None:
+        qualname = f"{scope.qualname}.{node.name}" if scope.qualname else node.name
+        inner = Scope("class", qualname, scope.module, scope)
+        info = ClassInfo(node, qualname, inner, self.index)
+        self.class_of_scope[id(inner)] = info
+        self.index.classes.append(info)
+        _add(scope, node.name, Binding(BindKind.CLASS, scope, node, cls=info))
+        self._push(node.decorator_list + node.bases + [k.value for k in node.keywords], scope, outer)
+        self._push(node.body, inner, outer)
+
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                self.index.imported.add(alias.name)
+                local = alias.asname or alias.name.partition(".")[0]
+                dotted = alias.name if alias.asname else local
+                _add(scope, local, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
+            return
+        base = absolute_module(self.index, node.module, node.level)
+        self.index.imported.add(base)
+        for alias in node.names:
+            if alias.name == "*":
+                self.index.star_imports.append(base)
+                continue
+            dotted = f"{base}.{alias.name}" if base else alias.name
+            _add(scope, alias.asname or alias.name, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
+
+    def _declare(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
+        scope.outer_names.update(node.names)
+        if isinstance(node, ast.Global):
+            scope.global_names.update(node.names)
+
+    def _bind_statement(self, node: ast.AST, scope: Scope) -> None:
+        match node:
+            case ast.Assign():
+                for target in node.targets:
+                    self._bind(target, node.value, BindKind.VALUE, scope, node)
+            case ast.AnnAssign():
+                self._bind(node.target, node.value, BindKind.VALUE, scope, node, annotation=node.annotation)
+            case ast.NamedExpr():
+                self._bind(node.target, node.value, BindKind.VALUE, scope, node)
+            case ast.AugAssign():
+                self._bind(node.target, None, BindKind.OTHER, scope, node)
+            case ast.For() | ast.AsyncFor():
+                self._bind(node.target, node.iter, BindKind.ELEMENT, scope, node)
+            case ast.comprehension():
+                self._bind(node.target, node.iter, BindKind.ELEMENT, scope, node.target)
+            case ast.With() | ast.AsyncWith():
+                for item in node.items:
+                    self._with_item(item, scope, node)
+            case ast.ExceptHandler(name=str() as name):
+                _add(scope, name, Binding(BindKind.OTHER, scope, node))
+
+    def _with_item(self, item: ast.withitem, scope: Scope, node: ast.AST) -> None:
+        if item.optional_vars is not None:
+            self._bind(item.optional_vars, item.context_expr, BindKind.WITH, scope, node)
+
+    def _bind(
+        self,
+        target: ast.expr,
+        value: ast.expr | None,
+        kind: BindKind,
+        scope: Scope,
+        node: ast.AST,
+        path: tuple[int, ...] = (),
+        annotation: ast.expr | None = None,
+    ) -> None:
+        match target:
+            case ast.Name():
+                binding = Binding(kind, scope, node, value, path, annotation=annotation)
+                owner = _owner(scope, target.id)
+                _add(owner, target.id, binding)
+                if value is not None and not path:
+                    self._note_target(value, Target(owner, target.id))
+            case ast.Attribute(value=ast.Name(id=base)):
+                self._bind_attribute(target, base, Binding(kind, scope, node, value, path, annotation=annotation))
+            case ast.Tuple() | ast.List():
+                for position, element in enumerate(target.elts):
+                    self._bind(element, value, kind, scope, node, (*path, position))
+            case ast.Starred():
+                self._bind(target.value, None, BindKind.OTHER, scope, node)
+
+    def _bind_attribute(self, target: ast.Attribute, base: str, binding: Binding) -> None:
+        cls = self._class_of(base, binding.scope)
+        if cls is None:
+            return
+        cls.attributes.setdefault(target.attr, []).append(binding)
+        if binding.value is None or binding.path:
+            return
+        self._note_target(binding.value, Target(binding.scope, target.attr, cls))
+        if isinstance(binding.value, ast.Name):
+            owner = binding.scope.find(binding.value.id)
+            if owner is not None and owner.kind == "function":
+                owner.stored.setdefault(binding.value.id, (cls, target.attr))
+
+    def _class_of(self, base: str, scope: Scope) -> ClassInfo | None:
+        """The class whose instance (or, in a class method, which itself) `base` names here."""
+        current: Scope | None = scope
+        while current is not None:
+            known = self.selves.get(id(current))
+            if known is not None and known[0] == base:
+                return known[1]
+            if base in current.bindings and base not in current.outer_names:
+                break
+            current = current.parent
+        return next((c for c in self.index.classes if c.node.name == base and c.scope.parent is scope.module_scope()), None)
+
+    def _note_target(self, value: ast.expr, target: Target) -> None:
+        for part in alternatives(value):
+            self.index.targets.setdefault(id(part), target)
+
+
+def alternatives(value: ast.expr) -> Iterator[ast.expr]:
+    """The expressions whose value `value` may be: the arms of `or` and of a conditional, the awaited call."""
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        yield part
+        match part:
+            case ast.BoolOp():
+                pending.extend(part.values)
+            case ast.IfExp():
+                pending.extend((part.body, part.orelse))
+            case ast.Await() | ast.NamedExpr():
+                pending.append(part.value)
+            case ast.Call(func=ast.Attribute(attr="closing" | "enter_context" | "nullcontext") | ast.Name(id="closing"), args=[only]):
+                pending.append(only)
+
+
+def absolute_module(index: ModuleIndex, module: str | None, level: int) -> str:
+    """The dotted name that `from <level dots><module>` means in this module; leading dots stay when it climbs out."""
+    if not level:
+        return module or ""
+    parts = index.name.split(".") if index.name else []
+    drop = level - 1 if index.is_package else level
+    if drop > len(parts):
+        return "." * level + (module or "")
+    base = parts[: len(parts) - drop]
+    return ".".join([*base, module] if module else base)
+
+
+def _owner(scope: Scope, name: str) -> Scope:
+    if name in scope.global_names:
+        return scope.module_scope()
+    if name in scope.outer_names and scope.parent is not None:
+        return scope.parent.find(name) or scope
+    return scope
+
+
+def _add(scope: Scope, name: str, binding: Binding) -> None:
+    scope.bindings.setdefault(name, []).append(binding)
+
+
+def _all_args(args: ast.arguments) -> Iterator[ast.arg]:
+    yield from args.posonlyargs
+    yield from args.args
+    if args.vararg is not None:
+        yield args.vararg
+    yield from args.kwonlyargs
+    if args.kwarg is not None:
+        yield args.kwarg
+
+
+def _is_static(node: FunctionNode) -> bool:
+    return not isinstance(node, (ast.Lambda, ast.Module)) and any(
+        isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list
+    )
