@@ -42,7 +42,7 @@ class SourceText:
     def decode(cls, data: bytes, path: str = "") -> SourceText:
         """Decode a file the way Python does: byte order mark, then coding cookie, then UTF-8 (PEP 263).
 
-        Raises SourceFault, with the line, when a byte does not decode, or the cookie is unknown or contradicts the mark.
+        Raises SourceFault, with the line, when a byte does not decode or the cookie is unknown or contradicts the mark.
         """
         bom = _marked(data)
         encoding = _encoding_of(data, path)

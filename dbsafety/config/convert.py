@@ -1,0 +1,84 @@
+"""Turns a TOML value into what a field of `Settings` holds, or says in words why it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from dbsafety.config.select import did_you_mean
+from dbsafety.config.settings import Kind, Setting
+from dbsafety.model.finding import Confidence, Severity
+from dbsafety.model.rewrite import Applicability
+
+
+class Misfit(Exception):
+    """The value does not fit the setting; the text says what would."""
+
+
+_ENUMS: Mapping[str, type[Enum]] = {
+    "min-confidence": Confidence,
+    "severity": Severity,
+    "fix-applicability": Applicability,
+}
+
+
+def convert(setting: Setting, value: object) -> object:
+    """The value of the field for a value as TOML gives it. Raises Misfit."""
+    return _CONVERTERS[setting.kind](setting, value)
+
+
+def _strings(setting: Setting, value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    raise Misfit(f"must be a list of strings ({setting.kind.value})")
+
+
+def _flag(_setting: Setting, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Misfit("must be true or false")
+
+
+def _seconds(_setting: Setting, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise Misfit("must be a number of seconds above 0")
+
+
+def _choice(setting: Setting, value: object) -> object:
+    if value not in setting.choices:
+        hint = did_you_mean(value, setting.choices) if isinstance(value, str) else ""
+        raise Misfit(f"must be one of {', '.join(setting.choices)}, not {value!r}{hint}")
+    enum = _ENUMS.get(setting.key)
+    return enum(value) if enum is not None else value
+
+
+def _codes_by_glob(setting: Setting, value: object) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise Misfit(f"must be a {setting.kind.value}")
+    return {str(pattern): _strings(setting, codes) for pattern, codes in value.items()}
+
+
+def _choice_by_code(setting: Setting, value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise Misfit(f"must be a {setting.kind.value}")
+    return {str(code): _choice(setting, word) for code, word in value.items()}
+
+
+def _tables(setting: Setting, value: object) -> tuple[Mapping[str, object], ...]:
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return tuple(value)
+    raise Misfit(f"must be a {setting.kind.value} ([[tool.dbsafety.{setting.key}]])")
+
+
+_CONVERTERS: Mapping[Kind, Callable[[Setting, object], object]] = {
+    Kind.CODES: _strings,
+    Kind.GLOBS: _strings,
+    Kind.PATHS: _strings,
+    Kind.FLAG: _flag,
+    Kind.SECONDS: _seconds,
+    Kind.CHOICE: _choice,
+    Kind.CODES_BY_GLOB: _codes_by_glob,
+    Kind.CHOICE_BY_CODE: _choice_by_code,
+    Kind.TABLES: _tables,
+}

@@ -1,0 +1,69 @@
+"""Which rules run: selectors such as `DBS101`, `DBS1` and `ALL` against the codes that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+
+from dbsafety.model.faults import ConfigFault
+
+ALL = "ALL"
+
+
+def choose(
+    select: Sequence[str],
+    extend_select: Sequence[str],
+    ignore: Sequence[str],
+    known: Mapping[str, bool],
+) -> frozenset[str]:
+    """The codes that run.
+
+    `known` says of every code whether it is on by default. With `select` only what it names runs; without, the default
+    set. Between selecting and ignoring the longer beginning wins, ignoring on a tie, as in flake8.
+    """
+    chosen = set()
+    for code, default in known.items():
+        wanted = _reach(code, (*select, *extend_select))
+        if not select and default:
+            wanted = max(wanted, 0)
+        if wanted > _reach(code, ignore):
+            chosen.add(code)
+    return frozenset(chosen)
+
+
+def matching(selectors: Iterable[str], known: Iterable[str]) -> frozenset[str]:
+    """The codes that any of the selectors names."""
+    wanted = tuple(selectors)
+    return frozenset(code for code in known if _reach(code, wanted) >= 0)
+
+
+def require_known(selectors: Iterable[str], known: Iterable[str], retired: Mapping[str, str], where: str) -> None:
+    """Raise ConfigFault for a selector that names no rule; `where` names the option or setting in the message."""
+    codes = sorted(known)
+    for selector in selectors:
+        if selector in retired:
+            raise ConfigFault(f"{where}: {selector} is retired: {retired[selector]}")
+        if not matching((selector,), codes):
+            raise ConfigFault(f"{where}: no rule has the code {selector!r}{did_you_mean(selector, codes)}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, "" when none is near."""
+    near = get_close_matches(word, sorted(known), n=1) or get_close_matches(word.upper(), sorted(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _reach(code: str, selectors: Iterable[str]) -> int:
+    """Length of the longest selector that names the code, 0 for ALL, -1 for none."""
+    return max(
+        (
+            0 if selector == ALL else len(selector)
+            for selector in selectors
+            if selector == ALL or _names(selector, code)
+        ),
+        default=-1,
+    )
+
+
+def _names(selector: str, code: str) -> bool:
+    return bool(selector) and code.startswith(selector)
