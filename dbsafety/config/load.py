@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dbsafety.config.convert import Misfit, convert
 from dbsafety.config.select import did_you_mean
@@ -101,7 +102,7 @@ def _parse(file: Path, data: bytes) -> Mapping[str, object]:
 
 
 def _settings(file: Path | None, table: Mapping[str, object]) -> Settings:
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}  # what `convert` made of each; a test compares it with the fields
     for key, value in table.items():
         setting = SETTINGS.get(key)
         if setting is None:
@@ -110,7 +111,7 @@ def _settings(file: Path | None, table: Mapping[str, object]) -> Settings:
             values[setting.attribute] = convert(setting, value)
         except Misfit as error:
             raise _fault(file, key, f"{key}: {error}") from error
-    return replace(Settings(), **values)
+    return Settings(**values)
 
 
 def _fault(file: Path | None, key: str, message: str) -> ConfigFault:
