@@ -37,10 +37,10 @@ architecture: $(READY) ## layers, cycles, budgets, and the shape of the rules
 	@$(PYTEST) tests/contract/test_architecture.py tests/contract/test_rules.py
 
 docs: $(READY) ## write the generated pages
-	@$(PY) docs/generate.py
+	@PYTHONPATH=. $(PY) docs/generate.py
 
 docs-check: $(READY) ## fail when a generated page is older than its source
-	@$(PY) docs/generate.py --check
+	@PYTHONPATH=. $(PY) docs/generate.py --check
 
 dogfood: $(READY) ## our own code under the built wheel: no finding, no suppression
 	@$(PYTEST) -m slow tests/contract/test_dogfood.py
@@ -54,7 +54,7 @@ hooks: $(READY) ## the pre-commit hooks and the CI recipes of the docs, on a toy
 fix: $(READY) ## format, sort imports, write the generated pages
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
-	@$(PY) docs/generate.py
+	@PYTHONPATH=. $(PY) docs/generate.py
 
 faults: $(READY) ## kill, cut and fill under the runtime (long)
 	@$(PYTEST) -m faults -n $(JOBS) --dist loadgroup
