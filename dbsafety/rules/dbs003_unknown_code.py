@@ -1,0 +1,47 @@
+"""A suppression comment names no rule.
+
+## What it finds
+A word in `# dbsafety: ignore[...]` or `ignore-file[...]` that is no rule's code, such a comment without any code, and a code in
+`# noqa: ...` that begins with `DBS` and belongs to no rule. It proposes the nearest code.
+
+It is quiet about other tools' codes in `# noqa`.
+
+## Why it matters
+A mistyped code silences nothing, and a comment that says otherwise misleads. A bare `ignore` would silence what
+nobody has looked at yet, so it has no effect either.
+
+## Example
+```python
+import sqlite3
+
+conn = sqlite3.connect("tasks.db", timeout=30.0)  # dbsafety: ignore[DBS210] the default is enough
+```
+
+## Use instead
+```python
+import sqlite3
+
+conn = sqlite3.connect("tasks.db", timeout=30.0)
+```
+
+## Fix
+None: only the author knows which rule was meant.
+
+## Limits
+Unknown codes on the command line and in the configuration are errors at once, with exit code 2.
+"""
+
+from __future__ import annotations
+
+from dbsafety.model.finding import Severity
+from dbsafety.rules.rule import Rule
+
+RULE = Rule(
+    code="DBS003",
+    slug="unknown-code",
+    summary="a suppression names no rule",
+    severity=Severity.WARNING,
+    drivers=(),
+    pylint_id="W5793",
+    since="0.1",
+)
