@@ -1,15 +1,15 @@
 """A suppression comment silences nothing.
 
 ## What it finds
-A code in `# dbsafety: ignore[...]`, `# dbsafety: ignore-file[...]` or `# noqa: ...` whose rule ran and found nothing there to
-silence; and an `ignore-file` below the tenth line, where it has no effect.
+A code in `# dbsafety: ignore[...]`, `# dbsafety: ignore-file[...]` or `# noqa: ...` whose rule ran and found
+nothing there to silence; and an `ignore-file` below the tenth line, where it has no effect.
 
-It is quiet about rules that did not run (not selected, or ignored for this path), about bare `# noqa`, about beginnings of codes
-(`# noqa: DBS1`) and about other tools' codes.
+It is quiet about rules that did not run (not selected, or ignored for this path), about bare `# noqa`, about
+beginnings of codes (`# noqa: DBS1`) and about other tools' codes.
 
 ## Why it matters
-A stale suppression hides the next defect that appears on its line, and tells readers that there is something to be careful about where
-there is nothing.
+A stale suppression hides the next defect that appears on its line, and tells readers that there is something to be
+careful about where there is nothing.
 
 ## Example
 ```python
@@ -26,11 +26,13 @@ conn = sqlite3.connect("tasks.db", timeout=30.0)
 ```
 
 ## Fix
-Safe: removes the codes that silence nothing; a comment that names no other code goes as a whole, with its reason. Other comments on the line stay.
+Safe: removes the codes that silence nothing; a comment that names no other code goes as a whole, with its reason.
+Other comments on the line stay.
 
 ## Limits
-Under flake8 the host applies `# noqa`, under pylint the host applies `# pylint: disable`; there only dbsafety's own form is judged.
-A finding that only another module makes visible may be absent when that module is not on the search path.
+Under flake8 the host applies `# noqa`, under pylint the host applies `# pylint: disable`; there only dbsafety's own
+form is judged. A finding that only another module makes visible may be absent when that module is not on the search
+path.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A suppression comment names no rule.
 
 ## What it finds
-A word in `# dbsafety: ignore[...]` or `ignore-file[...]` that is no rule's code, such a comment without any code, and a code in
-`# noqa: ...` that begins with `DBS` and belongs to no rule. It proposes the nearest code.
+A word in `# dbsafety: ignore[...]` or `ignore-file[...]` that is no rule's code, such a comment without any code,
+and a code in `# noqa: ...` that begins with `DBS` and belongs to no rule. It proposes the nearest code.
 
 It is quiet about other tools' codes in `# noqa`.
 
