@@ -89,7 +89,8 @@ class Scope:
 class FunctionInfo:
     """A function, method, lambda, or the module body itself.
 
-    `calls`, `returns` and `yields` are those of this body, nested functions left out.
+    `calls`, `returns`, `yields` and `assigns` (attribute targets with their value) are those of this body, nested
+    functions left out.
     """
 
     node: FunctionNode
@@ -100,6 +101,7 @@ class FunctionInfo:
     calls: list[ast.Call] = field(default_factory=list)
     returns: list[ast.Return] = field(default_factory=list)
     yields: list[ast.Yield | ast.YieldFrom] = field(default_factory=list)
+    assigns: list[tuple[ast.Attribute, ast.expr]] = field(default_factory=list)
     has_handlers: bool = False
 
     @property

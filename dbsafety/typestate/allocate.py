@@ -1,0 +1,129 @@
+"""Keys and modes of connections where they are opened (facts B5a, C6b, C6c)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.drivers.spec import AutocommitSwitch, DriverSpec, HandleKind, Switch
+from dbsafety.facts.scopes import Scope, Target
+from dbsafety.typestate.attributes import defining_class
+from dbsafety.typestate.values import (
+    Class,
+    Evaluator,
+    External,
+    Handle,
+    Instance,
+    Key,
+    Mode,
+    class_key,
+    merge_modes,
+    scope_key,
+)
+
+
+def opened(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec, kind: HandleKind) -> Handle:
+    """The handle that a constructor call makes."""
+    return Handle(spec.name, kind, key_for(resolver, call, scope), opening_mode(resolver, call, scope, spec))
+
+
+def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "") -> Key:
+    """The key of what `call` opens: the variable or attribute it is bound to, else the place itself."""
+    target = target_of(call, scope)
+    if target is None:
+        place = f"{call.lineno}:{call.col_offset}"
+        return Key("site", scope.module, f"{place}:{suffix}" if suffix else place)
+    if target.cls is not None:
+        return class_key(defining_class(resolver, target.cls, target.name), target.name)
+    stored = target.scope.stored.get(target.name)
+    if stored is not None:
+        cls, name = stored
+        return class_key(defining_class(resolver, cls, name), name)
+    return scope_key(target.scope, target.name)
+
+
+def target_of(call: ast.Call, scope: Scope) -> Target | None:
+    """What the value of `call` is bound to directly."""
+    holder = scope.module_scope().function
+    return holder.module.targets.get(id(call)) if holder is not None else None
+
+
+def opening_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec) -> Mode:
+    """The mode that the keywords of the constructor and the switches of the same function give the connection."""
+    mode = Mode.AUTOCOMMIT if spec.default_autocommit else Mode.TRANSACTION
+    for switch in spec.autocommit:
+        if switch.by is not Switch.KEYWORD:
+            continue
+        for keyword in call.keywords:
+            if keyword.arg == switch.name:
+                told = told_mode(resolver, keyword.value, scope, spec, switch)
+                mode = mode if told is None else told
+    modes = list(_switched(resolver, call, scope, spec))
+    return merge_modes(modes) if modes else mode
+
+
+def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec) -> Iterator[Mode]:
+    target = target_of(call, scope)
+    function = scope.function
+    if target is None or function is None:
+        return
+    names = _spellings(target)
+    for attribute, value in function.assigns:
+        if ast.unparse(attribute.value) in names:
+            for switch in spec.autocommit:
+                if switch.by is Switch.ATTRIBUTE and switch.name == attribute.attr:
+                    yield told_mode(resolver, value, scope, spec, switch) or Mode.UNKNOWN
+    for other in function.calls:
+        func = other.func
+        if isinstance(func, ast.Attribute) and ast.unparse(func.value) in names:
+            for switch in spec.autocommit:
+                if switch.by is Switch.METHOD and switch.name == func.attr:
+                    argument = switch_argument(other, switch)
+                    if argument is not None:
+                        yield told_mode(resolver, argument, scope, spec, switch) or Mode.UNKNOWN
+
+
+def _spellings(target: Target) -> frozenset[str]:
+    if target.cls is not None:
+        owner = target.scope.function.self_name if target.scope.function is not None else ""
+        return frozenset({f"{owner or 'self'}.{target.name}", f"{target.cls.node.name}.{target.name}"})
+    stored = target.scope.stored.get(target.name)
+    also = {f"self.{stored[1]}"} if stored is not None else set()
+    return frozenset({target.name, *also})
+
+
+def switch_argument(call: ast.Call, switch: AutocommitSwitch) -> ast.expr | None:
+    """The argument of a mode-setting method that tells the mode."""
+    for keyword in call.keywords:
+        if keyword.arg == switch.keyword:
+            return keyword.value
+    if switch.position is not None and switch.position < len(call.args):
+        return call.args[switch.position]
+    return None
+
+
+def told_mode(
+    resolver: Evaluator, node: ast.expr, scope: Scope, spec: DriverSpec, switch: AutocommitSwitch
+) -> Mode | None:
+    """The mode that a value says: by constant or by a driver's constant; UNKNOWN for anything else."""
+    if isinstance(node, ast.Constant):
+        return _by_constant(node.value, switch)
+    for value in resolver.evaluate(node, scope):
+        match value:
+            case External(dotted=dotted):
+                if dotted in switch.on:
+                    return Mode.AUTOCOMMIT
+                if dotted in switch.off or dotted in spec.constants:
+                    constant = spec.constants.get(dotted)
+                    return _by_constant(constant, switch) if constant is not None else Mode.TRANSACTION
+            case Class() | Instance():
+                return Mode.UNKNOWN
+    return Mode.UNKNOWN
+
+
+def _by_constant(value: object, switch: AutocommitSwitch) -> Mode:
+    same = [entry for entry in switch.on if type(entry) is type(value) and entry == value]
+    if same:
+        return Mode.AUTOCOMMIT
+    different = [entry for entry in switch.off if type(entry) is type(value) and entry == value]
+    return Mode.TRANSACTION if different or switch.off == () else Mode.UNKNOWN

@@ -1,0 +1,136 @@
+"""Attributes of instances and classes: own methods, project bases, everything assigned to `self.<name>`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, FunctionInfo
+from dbsafety.typestate import annotations
+from dbsafety.typestate.values import (
+    EMPTY,
+    Class,
+    Elements,
+    Evaluator,
+    External,
+    Function,
+    Handle,
+    Items,
+    Key,
+    Value,
+)
+
+_MAX_BASES = 12
+
+
+def class_key(cls: ClassInfo, name: str) -> Key:
+    """The key of the attribute `name` of the class that defines it."""
+    return Key("attr", cls.key, name)
+
+
+def ancestry(resolver: Evaluator, cls: ClassInfo) -> Iterator[ClassInfo]:
+    """The class and its project bases, nearest first, each once."""
+    seen: set[str] = set()
+    pending = [cls]
+    while pending and len(seen) < _MAX_BASES:
+        current = pending.pop(0)
+        if current.key in seen:
+            continue
+        seen.add(current.key)
+        yield current
+        for base in current.node.bases:
+            found = resolver.evaluate(base, current.scope.parent or current.scope)
+            pending.extend(sorted((v.info for v in found if isinstance(v, Class)), key=lambda c: c.key))
+
+
+def has_unknown_base(resolver: Evaluator, cls: ClassInfo) -> bool:
+    """Whether some base of the class is neither the project's nor known."""
+    for current in ancestry(resolver, cls):
+        for base in current.node.bases:
+            found = resolver.evaluate(base, current.scope.parent or current.scope)
+            if not found or any(isinstance(v, External) and v.dotted not in _PLAIN_BASES for v in found):
+                return True
+    return False
+
+
+_PLAIN_BASES = frozenset(
+    {"object", "abc.ABC", "typing.Protocol", "typing.Generic", "typing.NamedTuple", "enum.Enum", "threading.Thread"}
+)
+
+
+def defining_class(resolver: Evaluator, cls: ClassInfo, name: str) -> ClassInfo:
+    """The base-most class that assigns the attribute, so that all subclasses agree on its key."""
+    found = cls
+    for current in ancestry(resolver, cls):
+        if name in current.attributes or name in current.scope.bindings:
+            found = current
+    return found
+
+
+def method(resolver: Evaluator, cls: ClassInfo, name: str) -> FunctionInfo | None:
+    """The method that `instance.name` means, by the order of the bases."""
+    for current in ancestry(resolver, cls):
+        if name in current.methods:
+            return current.methods[name]
+    return None
+
+
+def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
+    """What `instance.name` may be."""
+    found = method(resolver, cls, name)
+    if found is not None:
+        if _is_property(found):
+            values: set[Value] = set()
+            for statement in found.returns:
+                values |= resolver.evaluate(statement.value, found.scope)
+            return frozenset(_kept(value, class_key(cls, name)) for value in values)
+        return frozenset((Function(found, cls),))
+    key = class_key(defining_class(resolver, cls, name), name)
+    gathered: set[Value] = set()
+    for current in ancestry(resolver, cls):
+        for binding in (*current.attributes.get(name, ()), *current.scope.bindings.get(name, ())):
+            gathered |= _bound(resolver, binding, key)
+    return frozenset(_kept(value, key) for value in gathered)
+
+
+def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
+    values: frozenset[Value] = EMPTY
+    match binding.kind:
+        case BindKind.VALUE:
+            values = _unpacked(resolver.evaluate(binding.value, binding.scope), binding.path)
+        case BindKind.WITH:
+            values = resolver.entered(resolver.evaluate(binding.value, binding.scope))
+        case BindKind.IMPORT:
+            values = resolver.dotted(binding.dotted)
+        case BindKind.CLASS if binding.cls is not None:
+            values = frozenset((Class(binding.cls),))
+    if binding.annotation is not None and not any(isinstance(v, Handle) for v in values):
+        values |= annotations.annotated(resolver, binding.annotation, binding.scope, key)
+    return values
+
+
+def _unpacked(values: frozenset[Value], path: tuple[int, ...]) -> frozenset[Value]:
+    for position in path:
+        step: set[Value] = set()
+        for value in values:
+            if isinstance(value, Items) and position < len(value.items):
+                step |= value.items[position]
+            elif isinstance(value, Elements):
+                step |= value.inner
+        values = frozenset(step)
+    return values
+
+
+def _kept(value: Value, key: Key) -> Value:
+    """A handle that is kept in an attribute gets the attribute's key unless it already has a lasting one."""
+    if isinstance(value, Handle) and not value.key.persistent:
+        return value.moved(key)
+    return value
+
+
+def _is_property(function: FunctionInfo) -> bool:
+    for decorator in function.decorators:
+        name = decorator.attr if isinstance(decorator, ast.Attribute) else decorator.id if isinstance(decorator, ast.Name) else ""
+        if name in ("property", "cached_property"):
+            return True
+    return False

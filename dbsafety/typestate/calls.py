@@ -1,0 +1,201 @@
+"""What a call may return: handles from constructors and methods, values of project functions, managers."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.facts.scopes import FunctionInfo, Scope
+from dbsafety.model.finding import Confidence
+from dbsafety.typestate import allocate
+from dbsafety.typestate.parameters import argument_for
+from dbsafety.typestate.values import (
+    EMPTY,
+    Class,
+    Elements,
+    Evaluator,
+    External,
+    Function,
+    Handle,
+    Instance,
+    Key,
+    Manager,
+    ManagerKind,
+    Value,
+)
+
+_MANAGERS = {
+    "contextlib.closing": ManagerKind.CLOSING,
+    "contextlib.aclosing": ManagerKind.CLOSING,
+    "contextlib.suppress": ManagerKind.SUPPRESS,
+    "contextlib.nullcontext": ManagerKind.NULL,
+    "contextlib.ExitStack": ManagerKind.STACK,
+    "contextlib.AsyncExitStack": ManagerKind.STACK,
+}
+_CACHES = frozenset({"functools.lru_cache", "functools.cache"})
+_GENERATOR_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
+_PASS_THROUGH = frozenset({"typing.cast", "next", "iter", "reversed", "sorted", "list", "tuple", "enumerate"})
+
+
+def evaluate_call(resolver: Evaluator, call: ast.Call, scope: Scope) -> frozenset[Value]:
+    """What the call may return."""
+    func = call.func
+    if isinstance(func, ast.Attribute):
+        bases = resolver.evaluate(func.value, scope)
+        direct: set[Value] = set()
+        for base in bases:
+            if isinstance(base, Handle):
+                direct |= _method(resolver, call, scope, base, func.attr)
+            elif isinstance(base, Manager) and base.kind is ManagerKind.STACK:
+                if func.attr in ("enter_context", "enter_async_context") and call.args:
+                    direct |= resolver.entered(resolver.evaluate(call.args[0], scope))
+            elif isinstance(base, Elements) and func.attr in ("get", "pop", "setdefault", "popleft", "values"):
+                direct |= base.inner if func.attr != "values" else {Elements(base.inner)}
+        if direct:
+            return frozenset(direct)
+    found: set[Value] = set()
+    for callee in resolver.evaluate(func, scope):
+        found |= _called(resolver, call, scope, callee)
+    return frozenset(found)
+
+
+def _called(resolver: Evaluator, call: ast.Call, scope: Scope, callee: Value) -> frozenset[Value]:
+    match callee:
+        case External(dotted=dotted):
+            return _external(resolver, call, scope, dotted)
+        case Function(info=info):
+            if is_generator_manager(resolver, info):
+                return frozenset((Manager(ManagerKind.GENERATOR, call, scope, EMPTY, info),))
+            return resolver.returned(call, scope, callee)
+        case Class(info=info):
+            return frozenset((Instance(info),))
+        case Instance(info=info):
+            method = info.methods.get("__call__")
+            return resolver.returned(call, scope, Function(method, info)) if method is not None else EMPTY
+    return EMPTY
+
+
+def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) -> frozenset[Value]:
+    constructor = resolver.table.constructor(dotted)
+    if constructor is not None:
+        spec, made = constructor
+        return frozenset((allocate.opened(resolver, call, scope, spec, made.kind),))
+    kind = _MANAGERS.get(dotted)
+    if kind is not None:
+        inner = resolver.evaluate(call.args[0], scope) if call.args and kind is not ManagerKind.SUPPRESS else EMPTY
+        return frozenset((Manager(kind, call, scope, inner),))
+    if dotted == "functools.partial" and call.args:
+        return resolver.evaluate(call.args[0], scope)
+    if dotted == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+        name = call.args[1].value
+        bases = resolver.evaluate(call.args[0], scope)
+        return frozenset().union(*(resolver.attribute(base, str(name)) for base in bases))
+    if dotted == "super":
+        return _super(resolver, scope)
+    if dotted in _PASS_THROUGH and call.args:
+        values = resolver.evaluate(call.args[-1 if dotted == "typing.cast" else 0], scope)
+        if dotted == "next":
+            return frozenset().union(*(v.inner for v in values if isinstance(v, Elements)))
+        return values
+    return EMPTY
+
+
+def _super(resolver: Evaluator, scope: Scope) -> frozenset[Value]:
+    current: Scope | None = scope
+    while current is not None and (current.function is None or current.function.cls is None):
+        current = current.parent
+    if current is None or current.function is None or current.function.cls is None:
+        return EMPTY
+    cls = current.function.cls
+    found: set[Value] = set()
+    for base in cls.node.bases:
+        values = resolver.evaluate(base, cls.scope.parent or cls.scope)
+        found |= {Instance(value.info) for value in values if isinstance(value, Class)}
+    return frozenset(found)
+
+
+def _method(resolver: Evaluator, call: ast.Call, scope: Scope, base: Handle, name: str) -> frozenset[Value]:
+    spec = resolver.table.driver(base.driver)
+    handle_spec = spec.handles.get(base.kind)
+    method = handle_spec.methods.get(name) if handle_spec is not None else None
+    if method is None:
+        return EMPTY
+    if method.returns_self:
+        return frozenset((base,))
+    if method.returns is None:
+        return EMPTY
+    if base.kind in (HandleKind.POOL, HandleKind.FACTORY) and method.effect in (Effect.MAKE, Effect.BEGIN):
+        made = allocate.opened(resolver, call, scope, spec, method.returns)
+        pooled = base.kind is HandleKind.POOL
+        return frozenset((replace(made, pooled=pooled, mode=base.mode, confidence=base.confidence),))
+    return frozenset((replace(base, kind=method.returns),))
+
+
+def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Function) -> frozenset[Value]:
+    """What the call of a project function may return, told in terms of the caller."""
+    info = function.info
+    generator = bool(info.yields)
+    values: set[Value] = set()
+    if isinstance(info.node, ast.Lambda):
+        values |= resolver.evaluate(info.node.body, info.scope)
+    for yielded in info.yields:
+        values |= resolver.evaluate(yielded.value, info.scope)
+    for statement in info.returns if not generator else ():
+        values |= resolver.evaluate(statement.value, info.scope)
+    cached = any(_is_cache(resolver, decorator, info) for decorator in info.decorators)
+    told = frozenset(_told(resolver, value, call, scope, info, cached=cached) for value in values)
+    if info.module.path != scope.module:
+        told = frozenset(from_other_module(value) for value in told)
+    if generator and not is_generator_manager(resolver, info):
+        return frozenset((Elements(told),))
+    return told
+
+
+def _told(
+    resolver: Evaluator, value: Value, call: ast.Call, scope: Scope, info: FunctionInfo, *, cached: bool
+) -> Value:
+    if not isinstance(value, Handle) or value.key.persistent:
+        return value
+    owner = f"{info.module.path}:{info.qualname}"
+    key = value.key
+    if key.kind == "param" and key.owner == owner:
+        argument = argument_for(call, info, key.name)
+        for passed in sorted(_handles_of(resolver, argument, scope), key=lambda h: h.key):
+            return replace(value, key=passed.key, mode=passed.mode)
+        return value
+    if cached:
+        return value.moved(Key("global", info.module.path, info.qualname))
+    if key.kind in ("local", "site"):
+        return value.moved(allocate.key_for(resolver, call, scope, key.name if key.kind == "local" else ""))
+    return value
+
+
+def _handles_of(resolver: Evaluator, node: ast.expr | None, scope: Scope) -> list[Handle]:
+    return [value for value in resolver.evaluate(node, scope) if isinstance(value, Handle)]
+
+
+def from_other_module(value: Value) -> Value:
+    """A handle found with the help of another module is known with medium confidence at most."""
+    if isinstance(value, Handle):
+        return replace(value, confidence=value.confidence.at_most(Confidence.MEDIUM))
+    return value
+
+
+def is_generator_manager(resolver: Evaluator, info: FunctionInfo) -> bool:
+    """Whether the function is decorated as a generator context manager."""
+    if not info.yields:
+        return False
+    return any(_decorates(resolver, decorator, info, _GENERATOR_MANAGERS) for decorator in info.decorators)
+
+
+def _is_cache(resolver: Evaluator, decorator: ast.expr, info: FunctionInfo) -> bool:
+    node = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return _decorates(resolver, node, info, _CACHES)
+
+
+def _decorates(resolver: Evaluator, node: ast.expr, info: FunctionInfo, names: frozenset[str]) -> bool:
+    outer = info.scope.parent or info.scope
+    return any(isinstance(v, External) and v.dotted in names for v in resolver.evaluate(node, outer))
+
+

@@ -1,0 +1,149 @@
+"""What a parameter may be: by annotation, by default, by the calls of this module, else by its name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.drivers.spec import HandleKind
+from dbsafety.facts.scopes import FunctionInfo
+from dbsafety.model.finding import Confidence
+from dbsafety.typestate import annotations
+from dbsafety.typestate.values import (
+    EMPTY,
+    Class,
+    Evaluator,
+    Function,
+    Handle,
+    Instance,
+    Key,
+    Mode,
+    Value,
+    param_key,
+)
+
+_CONNECTION_NAMES = frozenset({"conn", "connection", "db_conn", "dbconn", "con", "cnx", "pg_conn", "db_connection"})
+_CURSOR_NAMES = frozenset({"cur", "cursor", "curs", "crsr", "db_cursor", "c"})
+_MAX_CALLS = 12
+
+
+def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[Value]:
+    """What the parameter `name` of `function` may be."""
+    if function.self_name == name and function.cls is not None and not _is_static(function):
+        cls = function.cls
+        return frozenset((Class(cls),)) if _is_class_method(function) else frozenset((Instance(cls),))
+    key = param_key(function, name)
+    argument = next((arg for arg in function.parameters if arg.arg == name), None)
+    if argument is None:
+        return EMPTY
+    outer = function.scope.parent or function.scope
+    found = annotations.annotated(resolver, argument.annotation, outer, key)
+    if found:
+        return _joined(resolver, function, name, found)
+    passed: set[Value] = set()
+    for value in _passed(resolver, function, name):
+        if isinstance(value, Handle):
+            passed.add(value if value.key.persistent else Handle(value.driver, value.kind, key, value.mode, value.confidence))
+        elif isinstance(value, (Instance, Function, Class)):
+            passed.add(value)
+    if passed:
+        return _joined(resolver, function, name, frozenset(passed))
+    return _joined(resolver, function, name, _by_name(resolver, function, name, key))
+
+
+def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: frozenset[Value]) -> frozenset[Value]:
+    """A cursor parameter beside a connection parameter of the same driver is taken to be its cursor."""
+    if not any(isinstance(v, Handle) and v.kind is HandleKind.CURSOR for v in values):
+        return values
+    others = [arg.arg for arg in function.parameters if arg.arg != name and arg.arg != function.self_name]
+    for other in others:
+        if other not in _CONNECTION_NAMES:
+            continue
+        found = resolver.parameter(function, other)
+        for handle in found:
+            if isinstance(handle, Handle) and handle.kind is HandleKind.CONNECTION:
+                return frozenset(v.moved(handle.key) if isinstance(v, Handle) and v.driver == handle.driver else v for v in values)
+    return values
+
+
+def _passed(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[Value]:
+    """The arguments that the calls of this module give the parameter."""
+    node = function.node
+    if isinstance(node, ast.Module):
+        return
+    called = "" if isinstance(node, ast.Lambda) else node.name
+    if called == "__init__" and function.cls is not None:
+        called = function.cls.node.name
+    for call, caller in function.module.callers.get(called, ())[:_MAX_CALLS]:
+        if caller is function:
+            continue
+        value = argument_for(call, function, name)
+        if value is not None and _means(resolver, call, caller, function):
+            yield from resolver.evaluate(value, caller.scope)
+
+
+def _means(resolver: Evaluator, call: ast.Call, caller: FunctionInfo, function: FunctionInfo) -> bool:
+    """Whether the call may mean this function; an unknown receiver of a method's name is given the benefit."""
+    callees = resolver.evaluate(call.func, caller.scope)
+    if not callees:
+        return isinstance(call.func, ast.Attribute) and function.cls is not None
+    for value in callees:
+        if isinstance(value, Function) and value.info is function:
+            return True
+        if isinstance(value, Class) and function.cls is not None and value.info is function.cls:
+            return True
+    return False
+
+
+def argument_for(call: ast.Call, function: FunctionInfo, name: str) -> ast.expr | None:
+    """The argument of `call` that becomes the parameter `name`, None when it is not passed plainly."""
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    names = [arg.arg for arg in function.parameters]
+    if name not in names or any(isinstance(arg, ast.Starred) for arg in call.args):
+        return None
+    position = names.index(name)
+    if function.self_name and not _is_static(function):
+        position -= 1
+    return call.args[position] if 0 <= position < len(call.args) else None
+
+
+def _by_name(resolver: Evaluator, function: FunctionInfo, name: str, key: Key) -> frozenset[Value]:
+    kind = HandleKind.CONNECTION if name in _CONNECTION_NAMES else HandleKind.CURSOR if name in _CURSOR_NAMES else None
+    if kind is None:
+        return EMPTY
+    roots = {dotted.partition(".")[0] for dotted in function.module.imported}
+    drivers = [spec for spec in resolver.table.drivers if roots.intersection(spec.roots)]
+    if len(drivers) != 1 or drivers[0].is_async:
+        return EMPTY
+    return frozenset((Handle(drivers[0].name, kind, key, Mode.TRANSACTION, Confidence.LOW),))
+
+
+def _is_static(function: FunctionInfo) -> bool:
+    return _decorated(function, "staticmethod")
+
+
+def _is_class_method(function: FunctionInfo) -> bool:
+    return _decorated(function, "classmethod")
+
+
+def _decorated(function: FunctionInfo, name: str) -> bool:
+    return any(isinstance(d, ast.Name) and d.id == name for d in function.decorators)
+
+
+def default_of(function: FunctionInfo, name: str) -> ast.expr | None:
+    """The default value of a parameter, if it has one."""
+    node = function.node
+    if isinstance(node, ast.Module):
+        return None
+    positional = [*node.args.posonlyargs, *node.args.args]
+    for argument, value in zip(reversed(positional), reversed(node.args.defaults), strict=False):
+        if argument.arg == name:
+            return value
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if argument.arg == name:
+            return default
+    return None
+
+

@@ -1,0 +1,265 @@
+"""The resolver: what an expression may be, on demand, memoised, over names, attributes, calls and annotations."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from dbsafety.drivers.spec import HandleKind
+from dbsafety.drivers.table import DriverTable
+from dbsafety.facts.program import Program
+from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
+from dbsafety.typestate import annotations, attributes, calls, managers, parameters
+from dbsafety.typestate.values import (
+    EMPTY,
+    LIMIT,
+    Class,
+    Elements,
+    External,
+    Function,
+    Handle,
+    Instance,
+    Items,
+    Key,
+    Nothing,
+    Value,
+    scope_key,
+)
+
+_BUILTINS = frozenset(dir(builtins))
+_NONE: frozenset[Value] = frozenset((Nothing(),))
+_MAX_DEPTH = 60
+
+Compute: TypeAlias = Callable[[], frozenset[Value]]
+
+
+class Resolver:
+    """Answers `evaluate` for one program.
+
+    `given` fixes what parameters may be when a caller's arguments are known; `within` makes such a resolver. An answer
+    found while a cycle was cut is not kept, since it may be incomplete.
+    """
+
+    def __init__(self, program: Program, table: DriverTable, given: Mapping[Key, frozenset[Value]] | None = None) -> None:
+        self.program = program
+        self.table = table
+        self.given = dict(given or {})
+        self._memo: dict[tuple[int, int], frozenset[Value]] = {}
+        self._active: dict[tuple[int, int], int] = {}
+        self._lowest_cut = _MAX_DEPTH
+        self._attributes: dict[tuple[str, str], frozenset[Value]] = {}
+
+    def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
+        """What `node` may be when evaluated in `scope`; empty when nothing is known."""
+        if node is None:
+            return EMPTY
+        if isinstance(node, ast.Constant):
+            return _NONE if node.value is None else EMPTY
+        key = (id(node), id(scope))
+        return self._guarded(key, lambda: self._expression(node, scope))
+
+    def _guarded(self, key: tuple[int, int], compute: Compute) -> frozenset[Value]:
+        known = self._memo.get(key)
+        if known is not None:
+            return known
+        depth = len(self._active)
+        if key in self._active or depth >= _MAX_DEPTH:
+            self._lowest_cut = min(self._lowest_cut, self._active.get(key, depth))
+            return EMPTY
+        self._active[key] = depth
+        try:
+            result = compute()
+        finally:
+            del self._active[key]
+        if len(result) > LIMIT:
+            result = EMPTY
+        if self._lowest_cut >= depth:
+            self._lowest_cut = _MAX_DEPTH
+            self._memo[key] = result
+        return result
+
+    def _expression(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
+        match node:
+            case ast.Name(id=name):
+                return self._name(name, scope)
+            case ast.Attribute(value=value, attr=attr):
+                return _union(self.attribute(base, attr) for base in self.evaluate(value, scope))
+            case ast.Call():
+                return calls.evaluate_call(self, node, scope)
+            case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
+                return self.evaluate(value, scope)
+            case ast.IfExp(body=body, orelse=orelse):
+                return self.evaluate(body, scope) | self.evaluate(orelse, scope)
+            case ast.BoolOp(values=values):
+                return _union(self.evaluate(value, scope) for value in values)
+            case ast.Tuple(elts=elts) | ast.List(elts=elts) | ast.Set(elts=elts) if len(elts) <= LIMIT:
+                return frozenset((Items(tuple(self.evaluate(element, scope) for element in elts)),))
+            case ast.Dict(values=values) if len(values) <= LIMIT:
+                return frozenset((Elements(_union(self.evaluate(value, scope) for value in values)),))
+            case ast.ListComp(elt=elt) | ast.GeneratorExp(elt=elt) | ast.SetComp(elt=elt):
+                return frozenset((Elements(self.evaluate(elt, scope)),))
+            case ast.Subscript(value=value, slice=index):
+                return _union(_item(base, index) for base in self.evaluate(value, scope))
+        return EMPTY
+
+    def _name(self, name: str, scope: Scope) -> frozenset[Value]:
+        owner = scope.find(name)
+        if owner is not None:
+            given = self._given(owner, name)
+            return given if given is not None else self.variable(owner, name)
+        module = scope.module_scope()
+        index = module.function.module if module.function is not None else None
+        for base in index.star_imports if index is not None else ():
+            found = self.dotted(f"{base}.{name}")
+            if any(not isinstance(value, External) or self._is_known(value.dotted) for value in found):
+                return found
+        return frozenset((External(name),)) if name in _BUILTINS else EMPTY
+
+    def _given(self, owner: Scope, name: str) -> frozenset[Value] | None:
+        if not self.given or owner.function is None:
+            return None
+        return self.given.get(Key("param", f"{owner.module}:{owner.qualname}", name))
+
+    def _is_known(self, dotted: str) -> bool:
+        table = self.table
+        return any(
+            found is not None
+            for found in (table.constructor(dotted), table.function(dotted), table.error(dotted), table.handle_class(dotted))
+        )
+
+    def variable(self, owner: Scope, name: str) -> frozenset[Value]:
+        """What the variable `name` of the scope `owner` may be."""
+        values: set[Value] = set()
+        for binding in owner.bindings.get(name, ()):
+            values |= self.bound(binding, owner, name)
+        stored = owner.stored.get(name)
+        if stored is not None:
+            cls = attributes.defining_class(self, *stored)
+            attribute_key = attributes.class_key(cls, stored[1])
+            local = scope_key(owner, name)
+            return frozenset(_rekey(value, {local}, attribute_key) for value in values)
+        return frozenset(values)
+
+    def bound(self, binding: Binding, owner: Scope, name: str) -> frozenset[Value]:
+        """What one binding gives the name."""
+        match binding.kind:
+            case BindKind.VALUE:
+                values = _unpack(self.evaluate(binding.value, binding.scope), binding.path)
+                if not any(isinstance(v, Handle) for v in values) and binding.annotation is not None:
+                    values |= annotations.annotated(self, binding.annotation, owner, scope_key(owner, name))
+                return values
+            case BindKind.WITH:
+                return _unpack(self.entered(self.evaluate(binding.value, binding.scope)), binding.path)
+            case BindKind.ELEMENT:
+                inner = _union(_elements(value) for value in self.evaluate(binding.value, binding.scope))
+                return _unpack(inner, binding.path)
+            case BindKind.IMPORT:
+                return self.dotted(binding.dotted)
+            case BindKind.FUNCTION if binding.function is not None:
+                return frozenset((Function(binding.function),))
+            case BindKind.CLASS if binding.cls is not None:
+                return frozenset((Class(binding.cls),))
+            case BindKind.PARAMETER if owner.function is not None:
+                return self.parameter(owner.function, name)
+        return EMPTY
+
+    def dotted(self, name: str) -> frozenset[Value]:
+        """What a dotted name means: a driver's name, a project member, or something external."""
+        canonical = self.table.canonical(name)
+        if self._is_known(canonical):
+            return frozenset((External(canonical),))
+        found = self.program.split(name)
+        if found is None:
+            return frozenset((External(canonical),))
+        index, rest = found
+        if not rest:
+            return frozenset((External(name),))
+        return self._member(index, rest)
+
+    def _member(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
+        first = names[0]
+        key = (id(index.scope), hash(first))
+        values = self._guarded(key, lambda: self._name(first, index.scope))
+        for name in names[1:]:
+            values = _union(self.attribute(value, name) for value in values)
+        return frozenset(calls.from_other_module(value) for value in values)
+
+    def attribute(self, base: Value, name: str) -> frozenset[Value]:
+        """What `base.name` may be."""
+        match base:
+            case External(dotted=dotted):
+                return self.dotted(f"{dotted}.{name}")
+            case Instance(info=info) | Class(info=info):
+                key = (info.key, name)
+                known = self._attributes.get(key)
+                if known is None:
+                    known = self._guarded((id(info), hash(name)), lambda: attributes.lookup(self, info, name))
+                return known
+            case Handle():
+                return _handle_attribute(self.table, base, name)
+        return EMPTY
+
+    def returned(self, call: ast.Call, scope: Scope, function: Function) -> frozenset[Value]:
+        """What the call of a project function may return."""
+        return calls.returned(self, call, scope, function)
+
+    def entered(self, values: Iterable[Value]) -> frozenset[Value]:
+        """What `with value as name` binds."""
+        return _union(managers.entered(self, value) for value in values)
+
+    def parameter(self, function: FunctionInfo, name: str) -> frozenset[Value]:
+        """What a parameter may be."""
+        return parameters.parameter(self, function, name)
+
+
+def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:
+    return frozenset().union(*sets)
+
+
+def _rekey(value: Value, old: set[Key], new: Key) -> Value:
+    if isinstance(value, Handle) and (value.key in old or value.key.kind in ("site", "param")):
+        return value.moved(new)
+    return value
+
+
+def _unpack(values: frozenset[Value], path: tuple[int, ...]) -> frozenset[Value]:
+    for position in path:
+        values = _union(_at(value, position) for value in values)
+    return values
+
+
+def _at(value: Value, position: int) -> frozenset[Value]:
+    if isinstance(value, Items):
+        return value.items[position] if position < len(value.items) else EMPTY
+    return value.inner if isinstance(value, Elements) else EMPTY
+
+
+def _item(base: Value, index: ast.expr) -> frozenset[Value]:
+    match base, index:
+        case Items(items=items), ast.Constant(value=int() as position) if -len(items) <= position < len(items):
+            return items[position]
+        case Items(), _:
+            return _elements(base)
+        case Elements(inner=inner), _:
+            return inner
+        case External(dotted=dotted), _ if dotted:
+            return EMPTY
+    return EMPTY
+
+
+def _elements(value: Value) -> frozenset[Value]:
+    if isinstance(value, Items):
+        return _union(value.items)
+    return value.inner if isinstance(value, Elements) else EMPTY
+
+
+def _handle_attribute(table: DriverTable, base: Handle, name: str) -> frozenset[Value]:
+    spec = table.driver(base.driver).handles.get(base.kind)
+    kind = spec.attributes.get(name) if spec is not None else None
+    if kind is None:
+        return EMPTY
+    if kind is HandleKind.POOL:
+        return EMPTY
+    return frozenset((Handle(base.driver, kind, base.key, base.mode, base.confidence, base.pooled),))
