@@ -29,9 +29,7 @@ def test_one_comment_may_hold_several() -> None:
 
 
 def test_header() -> None:
-    source = (
-        '# driver: psycopg2, sqlite3\n# options: min-confidence = "low"; select = ["A"]\n# python: >=3.99\na = 1\n'
-    )
+    source = '# driver: psycopg2, sqlite3\n# options: min-confidence = "low"; select = ["A"]\n# python: >=3.99\na = 1\n'
     fixture = parse(source)
     assert fixture.drivers == ("psycopg2", "sqlite3")
     assert fixture.options == ('min-confidence = "low"', 'select = ["A"]')

@@ -1,6 +1,6 @@
 """Scaffolds a rule: the rule file, its first fixtures and a changelog fragment.
 
-    python -m tests.harness.new_rule DBS110 rollback-other-connection
+python -m tests.harness.new_rule DBS110 rollback-other-connection
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 
 from dbsafety import __version__
@@ -110,9 +111,8 @@ def scaffold(code: str, slug: str, root: Path) -> list[Path]:
         raise ScaffoldError(f"{existing[0]}: exists")
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        for word, value in words.items():
-            text = text.replace(word, value)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        made = reduce(lambda so_far, word: so_far.replace(word, words[word]), words, text)
+        path.write_text(made, encoding="utf-8", newline="\n")
     return list(files)
 
 
