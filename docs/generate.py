@@ -12,10 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbsafety.drivers.table import all_drivers
-
 from dbsafety.config.settings import SETTINGS, Settings
 from dbsafety.drivers.spec import DriverSpec, HandleKind
+from dbsafety.drivers.table import all_drivers
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 from tests.harness.expect import parse
 

@@ -56,6 +56,10 @@ class Seen:
     def __str__(self) -> str:
         return f"{self.line}:{self.column} {self.code} {self.message}"
 
+    def position(self) -> tuple[int, int, str, str]:
+        """The order in which faces are compared."""
+        return (self.line, self.column, self.code, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
