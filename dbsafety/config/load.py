@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,13 +40,13 @@ def load(start: Path, file: Path | None = None, *, isolated: bool = False) -> Co
     folder that holds the repository; `file` names it instead, `isolated` reads none. The root is the folder of that
     file, else the repository's, else `start`. Raises ConfigFault with file and line.
     """
-    start = start.resolve()
+    start = Path(os.path.normpath(start.absolute()))
     repository = next((folder for folder in (start, *start.parents) if _is_repository(folder)), None)
     if isolated:
         return Configuration(Settings(), repository or start)
     if file is not None:
         table = _table(file, required=True)
-        return Configuration(_settings(file, table or {}), file.resolve().parent, file)
+        return Configuration(_settings(file, table or {}), Path(os.path.normpath(file.absolute())).parent, file)
     for folder in (start, *start.parents):
         for name in (OWN_FILE, SHARED_FILE):
             candidate = folder / name

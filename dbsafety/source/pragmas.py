@@ -19,7 +19,9 @@ _MARKER = re.compile(r"dbsafety:|noqa|pylint:", re.IGNORECASE)
 _OWN = re.compile(r"#\s*dbsafety:\s*ignore(?P<file>-file)?\b\s*(?:\[(?P<codes>[^\]#]*)\])?(?P<reason>[^#]*)")
 # flake8's own grammar: documentation "Selecting and Ignoring Violations", codes split at commas or blanks.
 _CODES = r"[A-Za-z]+[0-9]+(?:(?:\s*,\s*|\s+)[A-Za-z]+[0-9]+)*"
-_NOQA = re.compile(rf"#\s*(?P<file>flake8[:=]\s*)?noqa(?![\w-])(?::\s?(?P<codes>{_CODES}))?", re.IGNORECASE)
+_NOQA = re.compile(
+    rf"#\s*(?P<file>flake8[:=]\s*)?noqa(?![\w-])(?::\s?(?P<codes>{_CODES}))?(?P<reason>[^#]*)", re.IGNORECASE
+)
 _PYLINT = re.compile(r"#\s*pylint:\s*disable\s*=\s*(?P<codes>[\w-]+(?:\s*,\s*[\w-]+)*)")
 _WORD = re.compile(r"[^\s,]+")
 

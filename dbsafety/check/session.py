@@ -1,0 +1,88 @@
+"""What stays the same for all files of a run: settings, chosen rules, and the modules known so far."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbsafety.check.paths import import_roots, in_project
+from dbsafety.config.globs import matches
+from dbsafety.config.load import Configuration, line_of
+from dbsafety.config.select import choose, matching, require_known
+from dbsafety.config.settings import Settings
+from dbsafety.facts.program import Program
+from dbsafety.model.faults import ConfigFault, SourceFault
+from dbsafety.rules.registry import RETIRED, all_rules
+from dbsafety.source.module import parse_tree
+from dbsafety.source.text import SourceText
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run in one process. `codes` are the rules that run, `known` all that exist."""
+
+    settings: Settings
+    root: Path
+    codes: frozenset[str]
+    known: frozenset[str]
+    program: Program
+
+    @classmethod
+    def of(cls, configuration: Configuration, files: Sequence[str] = (), roots: Sequence[str] | None = None) -> Session:
+        """Open a session for `files` (names as `paths.shown`), whose packages tell where imports start.
+
+        `roots` says it instead. Raises ConfigFault for codes that no rule has.
+        """
+        settings = configuration.settings
+        defaults = {module.rule.code: module.rule.default for module in all_rules()}
+        _require_codes(configuration, defaults)
+        codes = choose(settings.select, settings.extend_select, settings.ignore, defaults)
+        if roots is None:
+            roots = import_roots(configuration.root, settings.source_roots, files)
+        return cls(settings, configuration.root, codes, frozenset(defaults), Program(roots, _read))
+
+    def codes_for(self, path: str) -> frozenset[str]:
+        """The rules that run on this file: those chosen, less the ones ignored for its path."""
+        ignores = self.settings.per_file_ignores
+        if not ignores:
+            return self.codes
+        name = in_project(path, self.root)
+        ignored = [code for pattern, codes in ignores.items() if matches(name, (pattern,)) for code in codes]
+        return self.codes - matching(ignored, self.codes)
+
+    def is_test(self, path: str) -> bool:
+        """Whether the file is test code by its path."""
+        return matches(in_project(path, self.root), self.settings.test_paths)
+
+
+def _require_codes(configuration: Configuration, known: Mapping[str, bool]) -> None:
+    settings = configuration.settings
+    named: tuple[tuple[str, Sequence[str]], ...] = (
+        ("select", settings.select),
+        ("extend-select", settings.extend_select),
+        ("ignore", settings.ignore),
+        ("per-file-ignores", [code for codes in settings.per_file_ignores.values() for code in codes]),
+        ("severity", list(settings.severity)),
+        ("fix-applicability", list(settings.fix_applicability)),
+    )
+    for key, selectors in named:
+        _require(configuration.file, key, selectors, known)
+
+
+def _require(file: Path | None, key: str, selectors: Sequence[str], known: Mapping[str, bool]) -> None:
+    try:
+        require_known(selectors, known, RETIRED, key)
+    except ConfigFault as fault:
+        line = line_of(file, key) if file is not None else 0
+        # Not in the file: it came from the command line.
+        raise ConfigFault(fault.message, str(file) if line else "", line) from fault
+
+
+def _read(path: str) -> ast.Module | None:
+    """The tree of another module, None when there is none to be had: what it does is then unknown."""
+    try:
+        return parse_tree(SourceText.decode(Path(path).read_bytes(), path), path)
+    except (OSError, SourceFault):
+        return None
