@@ -1,0 +1,1 @@
+"""The task executor: claim, lease, fence, rescue on PostgreSQL."""

@@ -1,0 +1,210 @@
+"""PostgreSQL sessions: one connection factory with limits on every wait, and a bounded pool that resets on return."""
+
+from __future__ import annotations
+
+import random
+import select
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from dbsafety_runtime.ops import metrics
+from dbsafety_runtime.storage.classify import classify_sqlstate, fault_of
+from dbsafety_runtime.storage.errors import Disconnected, ResourceExhausted, StorageFault
+
+CONNECT_SECONDS: Final = 5
+TCP_USER_TIMEOUT_MS: Final = 12_000
+JITTER: Final = random.SystemRandom()
+
+
+class Session(ext.connection):
+    """A psycopg2 connection that remembers which statements the server has prepared for it."""
+
+    prepared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect and which limits the server enforces on the session, in milliseconds."""
+
+    dsn: str
+    name: str = "dbsafety"
+    statement_ms: int = 15_000
+    lock_ms: int = 5_000
+    idle_in_transaction_ms: int = 15_000
+
+    def named(self, name: str) -> Target:
+        """Return the same target under another application name."""
+        return replace(self, name=f"dbsafety:{name}")
+
+    def options(self) -> str:
+        """Return the session's settings as libpq `options`, after those of the DSN."""
+        given = ext.parse_dsn(self.dsn).get("options", "")
+        limits = {
+            "statement_timeout": self.statement_ms,
+            "lock_timeout": self.lock_ms,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction_ms,
+            "tcp_keepalives_idle": 10,
+            "tcp_keepalives_interval": 3,
+            "tcp_keepalives_count": 3,
+        }
+        return " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
+
+
+def classified(error: psycopg2.Error, conn: ext.connection | None) -> StorageFault:
+    """Return the fault for a driver error on `conn` (None: while connecting); counts it."""
+    closed = conn is None or conn.closed != 0
+    fault = fault_of(classify_sqlstate(error.pgcode, closed=closed), str(error) or type(error).__name__, error.pgcode)
+    metrics.STORAGE_FAULTS.labels(fault.fault.value).inc()
+    return fault
+
+
+def connect(target: Target) -> Session:
+    """Open a session with keepalives, timeouts and READ COMMITTED; raises Disconnected."""
+    try:
+        return psycopg2.connect(
+            target.dsn,
+            connection_factory=Session,
+            connect_timeout=CONNECT_SECONDS,
+            application_name=target.name[:63],
+            options=target.options(),
+            keepalives=1,
+            keepalives_idle=10,
+            keepalives_interval=3,
+            keepalives_count=3,
+            tcp_user_timeout=TCP_USER_TIMEOUT_MS,
+        )
+    except psycopg2.Error as error:
+        raise classified(error, None) from error
+
+
+@contextmanager
+def side_session(target: Target) -> Iterator[Session]:
+    """A short-lived autocommit session for single statements, closed at the end; driver errors come out classified."""
+    with closing(connect(target)) as conn:
+        conn.autocommit = True
+        try:
+            yield conn
+        except psycopg2.Error as error:
+            raise classified(error, conn) from error
+
+
+def is_idle(conn: ext.connection) -> bool:
+    """Say whether `conn` is open and outside any transaction, as far as the client knows."""
+    return conn.closed == 0 and conn.info.transaction_status == ext.TRANSACTION_STATUS_IDLE
+
+
+class Pool:
+    """At most `size` sessions; a taker waits at most `wait` seconds; a session is clean before anyone gets it again.
+
+    `scrub` adds DISCARD ALL on return, for sessions that foreign code has used.
+    """
+
+    def __init__(self, target: Target, size: int, *, wait: float = 5.0, scrub: bool = False) -> None:
+        self.target = target
+        self._size, self._wait, self._scrub = size, wait, scrub
+        self._idle: list[Session] = []
+        self._slots = threading.BoundedSemaphore(size)
+        self._lock = threading.Lock()
+
+    def take(self) -> Session:
+        """Return an idle session; raises ResourceExhausted after the wait limit, Disconnected when none opens."""
+        started = time.monotonic()
+        if not self._slots.acquire(timeout=self._wait):
+            waited = time.monotonic() - started
+            raise ResourceExhausted(f"no free connection within {waited:.1f} s (pool size {self._size})")
+        try:
+            while True:
+                with self._lock:
+                    conn = self._idle.pop() if self._idle else None
+                if conn is None:
+                    return connect(self.target)
+                if is_idle(conn):
+                    return conn
+                self._discard(conn)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def give(self, conn: Session) -> None:
+        """Take `conn` back: kept when clean, closed otherwise."""
+        try:
+            if is_idle(conn) and self._clean(conn):
+                with self._lock:
+                    self._idle.append(conn)
+            else:
+                self._discard(conn)
+        finally:
+            self._slots.release()
+
+    def _clean(self, conn: Session) -> bool:
+        if not self._scrub:
+            return True
+        try:
+            conn.autocommit = True
+            with conn.cursor() as cur:
+                cur.execute("DISCARD ALL")
+            conn.autocommit = False
+        except psycopg2.Error:
+            return False
+        conn.prepared = frozenset()
+        return True
+
+    def _discard(self, conn: Session) -> None:
+        metrics.DIRTY_CONNECTIONS.inc()
+        conn.close()
+
+    def close(self) -> None:
+        """Close the idle sessions; those in use are closed by their users' return."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for conn in idle:
+            conn.close()
+
+
+class Subscription:
+    """A session that listens; `wait` returns what arrived. Raises Disconnected when the session is lost."""
+
+    def __init__(self, conn: Session) -> None:
+        self._conn = conn
+
+    def wait(self, seconds: float) -> tuple[tuple[str, str], ...]:
+        """Return (channel, payload) of the notifications that arrived within `seconds`, equal ones once."""
+        try:
+            if select.select([self._conn], [], [], seconds)[0]:
+                self._conn.poll()
+        except psycopg2.Error as error:
+            raise classified(error, None) from error
+        arrived = tuple(dict.fromkeys((note.channel, note.payload) for note in self._conn.notifies))
+        self._conn.notifies.clear()
+        return arrived
+
+
+@contextmanager
+def subscribe(target: Target, channels: Sequence[str]) -> Iterator[Subscription]:
+    """Listen on `channels` until the end of the block."""
+    with side_session(target) as conn:
+        with conn.cursor() as cur:
+            for channel in channels:
+                cur.execute(f'LISTEN "{channel}"')
+        yield Subscription(conn)
+
+
+def wait_for_server(target: Target, seconds: float, pause: float = 0.25) -> None:
+    """Return once the server accepts a session; raises Disconnected with the last reason after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with side_session(target):
+                return
+        except Disconnected:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(JITTER.uniform(0.5, 1.5) * pause)
+        pause = min(pause * 2, 5.0)

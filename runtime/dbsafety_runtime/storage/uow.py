@@ -1,0 +1,244 @@
+"""The unit of work: the one place of the executor that begins, commits and rolls back.
+
+Leaving the block normally commits, by any exception rolls back; a session is returned clean or closed. A transaction
+in which a statement failed is never committed: PostgreSQL would answer COMMIT with a silent rollback (fact B2).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from dbsafety_runtime.ops import metrics
+from dbsafety_runtime.ops.faults import reach
+from dbsafety_runtime.storage.errors import (
+    CommitRefused,
+    CommitUnknown,
+    Disconnected,
+    Rejected,
+    Retryable,
+    StorageBug,
+    StorageFault,
+)
+from dbsafety_runtime.storage.pg import JITTER, Pool, Session, Target, classified, side_session
+
+CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text"
+XID_STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
+# The backend of a lost session may still sit in its transaction; ended, the answer becomes final.
+END_BACKEND: Final = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = %s AND backend_xid::text::bigint = mod(%s::bigint, 4294967296)
+"""
+RESOLVE_SECONDS: Final = 20.0
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+_active = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement the server plans once per session: its name, parameter types and text with $1, $2, ..."""
+
+    name: str
+    types: str
+    sql: str
+
+
+def forbid_open_transaction(what: str) -> None:
+    """Raise StorageBug when this thread is inside a unit of work; call it before anything slow or foreign."""
+    if getattr(_active, "tx", None) is not None:
+        raise StorageBug(f"{what} inside a unit of work")
+
+
+def reclaim() -> bool:
+    """End the unit of work that foreign code left open on this thread, by closing its session; say whether there was one."""
+    tx: Transaction | None = getattr(_active, "tx", None)
+    if tx is None:
+        return False
+    tx.abandon()
+    _active.tx = None
+    return True
+
+
+class Transaction:
+    """The statements of one unit of work; dead after its block."""
+
+    def __init__(self, conn: Session) -> None:
+        self._conn: Session | None = conn
+        self.xid: str | None = None
+
+    def _session(self) -> Session:
+        if self._conn is None:
+            raise StorageBug("a transaction was used after its unit of work had ended")
+        return self._conn
+
+    def execute(self, sql: str, params: Sequence[object] | dict[str, object] | None = None) -> list[Row]:
+        """Run one statement and return its rows ([] when it gives none); raises a StorageFault."""
+        conn = self._session()
+        try:
+            with conn.cursor() as cur:
+                cur.execute(sql, params)
+                return cur.fetchall() if cur.description else []
+        except psycopg2.Error as error:
+            raise classified(error, conn) from error
+        except ValueError as error:  # psycopg2 refuses NUL in text before anything is sent (fact B1b)
+            raise Rejected(str(error)) from error
+
+    def call(self, statement: Prepared, *params: object) -> list[Row]:
+        """Run a prepared statement, preparing it on the session's first use."""
+        conn = self._session()
+        if statement.name not in conn.prepared:
+            self.execute(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
+            conn.prepared |= {statement.name}
+        return self.execute(f"EXECUTE {statement.name} ({', '.join(['%s'] * len(params))})", params)
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """An optional step: its failure is undone and raised again, the transaction stays usable."""
+        self.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            if self._session().closed == 0:
+                self.execute("ROLLBACK TO SAVEPOINT step")
+            raise
+        self.execute("RELEASE SAVEPOINT step")
+
+    @property
+    def failed(self) -> bool:
+        """Whether a statement has failed, so that nothing of this transaction can be committed."""
+        return self._session().info.transaction_status == ext.TRANSACTION_STATUS_INERROR
+
+    def end(self) -> None:
+        """Forget the session: later use raises."""
+        self._conn = None
+
+    def abandon(self) -> None:
+        """Close the session under the transaction: the server rolls it back."""
+        self._session().close()
+        self.end()
+
+    @property
+    def backend(self) -> int:
+        """The server's process id of the session."""
+        return self._session().info.backend_pid
+
+
+class Store:
+    """Units of work on one database, over a bounded pool of its own."""
+
+    def __init__(self, target: Target, *, size: int = 1, wait: float = 5.0, scrub: bool = False) -> None:
+        self.target = target
+        self._pool = Pool(target, size, wait=wait, scrub=scrub)
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A read-write unit of work: commits when the block ends normally.
+
+        Raises CommitRefused when a statement had failed and the failure was swallowed, Disconnected when the session
+        was lost before the commit or the server says the commit did not happen, CommitUnknown when it cannot say.
+        """
+        with self._session(readonly=False) as (conn, tx):
+            yield tx
+            self._commit(conn, tx)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A read-only unit of work; leaves no session idle in transaction."""
+        with self._session(readonly=True) as (conn, tx):
+            yield tx
+            self._refuse_failed(tx)
+            _rollback(conn)
+
+    @contextmanager
+    def _session(self, *, readonly: bool) -> Iterator[tuple[Session, Transaction]]:
+        forbid_open_transaction("a second unit of work")
+        conn = self._pool.take()
+        tx = Transaction(conn)
+        started = time.monotonic()
+        _active.tx = tx
+        try:
+            conn.readonly = readonly
+            yield conn, tx
+        except BaseException:
+            _rollback(conn)
+            raise
+        finally:
+            _active.tx = None
+            tx.end()
+            self._pool.give(conn)
+            metrics.SECONDS_IN_STORE.observe(time.monotonic() - started)
+
+    def _refuse_failed(self, tx: Transaction) -> None:
+        if tx.failed:
+            raise CommitRefused(
+                "a statement of this unit of work failed and the failure was swallowed: nothing was saved"
+            )
+
+    def _commit(self, conn: Session, tx: Transaction) -> None:
+        self._refuse_failed(tx)
+        if tx.xid is None:
+            tx.xid = tx.execute(CURRENT_XID)[0][0]
+        pid = conn.info.backend_pid
+        reach("before_commit")
+        try:
+            conn.commit()
+        except psycopg2.Error as error:
+            if conn.closed == 0:
+                raise classified(error, conn) from error
+            if tx.xid is not None and not self._resolve(tx.xid, pid):
+                raise Disconnected("the session was lost during commit; the server says it was rolled back") from error
+        reach("after_commit")
+
+    def _resolve(self, xid: str, pid: int) -> bool:
+        """Ask the server on new sessions until it says whether `xid` was committed; raises CommitUnknown."""
+        deadline = time.monotonic() + RESOLVE_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                with side_session(self.target) as conn, conn.cursor() as cur:
+                    cur.execute(XID_STATUS, (xid,))
+                    outcome = (cur.fetchone() or (None,))[0]
+                    if outcome == "in progress":
+                        cur.execute(END_BACKEND, (pid, xid))
+            except StorageFault:
+                outcome = "in progress"
+            if outcome in ("committed", "aborted"):
+                metrics.COMMITS_RESOLVED.labels(outcome).inc()
+                return bool(outcome == "committed")
+            time.sleep(JITTER.uniform(0.02, 0.2))
+        raise CommitUnknown(
+            f"the server did not say within {RESOLVE_SECONDS:.0f} s whether transaction {xid} was committed"
+        )
+
+    def run(self, work: Callable[[Transaction], T], *, tries: int = 5) -> T:
+        """Run `work` in a unit of work; after a conflict or a lost session again as a whole, with full jitter."""
+        for attempt in range(1, tries + 1):
+            try:
+                with self.write() as tx:
+                    return work(tx)
+            except (Retryable, Disconnected):
+                if attempt == tries:
+                    raise
+                metrics.STORAGE_RETRIES.inc()
+            time.sleep(JITTER.uniform(0, min(1.0, 0.02 * 2**attempt)))
+        raise StorageBug("a unit of work needs at least one try")
+
+    def close(self) -> None:
+        """Close the pool's idle sessions."""
+        self._pool.close()
+
+
+def _rollback(conn: Session) -> None:
+    """Roll back; a session that cannot is closed, so that the pool replaces it. Never hides the first error."""
+    try:
+        conn.rollback()
+    except psycopg2.Error:
+        conn.close()
