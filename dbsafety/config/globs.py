@@ -7,25 +7,24 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 
-def matches(path: str, patterns: Iterable[str]) -> bool:
+def matches(path: str, patterns: Iterable[str], *, folder: bool = False) -> bool:
     """Whether a pattern names the file or folder `path`, or a folder above it.
 
     `path` is relative to the project root, with forward slashes. A pattern without a slash (but at its end) matches a
     name at any depth; one with a slash starts at the root. `*` and `?` stop at a slash, `**` is any number of folders.
-    A slash at the end restricts the pattern to folders; the last part of `path` counts as a file.
+    A slash at the end restricts the pattern to folders; `folder` says whether the last part of `path` is one.
     """
     parts = _parts(path)
-    return any(_matches(parts, pattern) for pattern in patterns)
+    return any(_matches(parts, pattern, folder=folder) for pattern in patterns)
 
 
-def _matches(parts: Sequence[str], pattern: str) -> bool:
+def _matches(parts: Sequence[str], pattern: str, *, folder: bool) -> bool:
     wanted = _parts(pattern.replace("\\", "/"))
     if not wanted:
         return False
     if len(wanted) == 1 and not pattern.startswith(("/", "./")):
         wanted = ("**", *wanted)
-    # A pattern for folders never takes the last part, which is a file.
-    last = len(parts) - 1 if pattern.endswith("/") else len(parts)
+    last = len(parts) - 1 if pattern.endswith("/") and not folder else len(parts)
     return any(_fits(parts[:end], wanted) for end in range(1, last + 1))
 
 

@@ -12,25 +12,29 @@ from dbsafety.model.rewrite import Applicability
 
 OUTPUT_FORMATS = ("full", "concise", "json", "jsonl", "sarif", "github", "gitlab")
 
-ALWAYS_EXCLUDED = (
-    ".bzr",
-    ".direnv",
-    ".eggs",
-    ".git",
-    ".hg",
-    ".mypy_cache",
-    ".nox",
-    ".pytest_cache",
-    ".ruff_cache",
-    ".svn",
-    ".tox",
-    ".venv",
-    "__pycache__",
-    "__pypackages__",
-    "node_modules",
-    "site-packages",
-    "venv",
+ALWAYS_EXCLUDED = frozenset(
+    {
+        ".bzr",
+        ".direnv",
+        ".eggs",
+        ".git",
+        ".hg",
+        ".mypy_cache",
+        ".nox",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".svn",
+        ".tox",
+        ".venv",
+        "__pycache__",
+        "__pypackages__",
+        "node_modules",
+        "site-packages",
+        "venv",
+    }
 )
+"""Names of folders that are never looked into unless they are named."""
+
 # Test files by the naming of pytest and unittest, and the folders that hold them.
 DEFAULT_TEST_PATHS = ("test_*.py", "*_test.py", "test.py", "tests.py", "conftest.py", "test/", "tests/")
 
@@ -177,11 +181,6 @@ class Settings:
         default="full",
         metadata=_about("output-format", Kind.CHOICE, "How findings are written.", flag=True, choices=OUTPUT_FORMATS),
     )
-
-    @property
-    def excluded(self) -> tuple[str, ...]:
-        """All patterns of files not to look into."""
-        return (*ALWAYS_EXCLUDED, *self.exclude)
 
 
 def _table() -> Mapping[str, Setting]:

@@ -1,0 +1,128 @@
+"""From the paths of a command line to the files to check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbsafety.check.paths import absolute, in_project, shown
+from dbsafety.config.globs import matches
+from dbsafety.config.load import Configuration
+from dbsafety.config.settings import ALWAYS_EXCLUDED
+from dbsafety.model.faults import UnreadableFault
+from dbsafety.project.git import ignored, work_tree
+
+SUFFIXES = (".py", ".pyi")
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The files to check, sorted, each with whether it was named itself; what could not be read; remarks."""
+
+    files: tuple[tuple[str, bool], ...]
+    faults: tuple[UnreadableFault, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
+    """Find the Python files in `paths`.
+
+    Folders are searched for `.py` and `.pyi` files, without following links to folders, leaving out what git
+    ignores, tool folders and `exclude`. A file that is named is taken whatever its name; with `force-exclude` the
+    exclusions count for it, too.
+    """
+    search = _Search(configuration)
+    files: dict[str, bool] = {}
+    for path in paths:
+        for name, named in search.under(path):
+            files[name] = files.get(name, False) or named
+    return Discovery(tuple(sorted(files.items())), tuple(search.faults), tuple(dict.fromkeys(search.notes)))
+
+
+@dataclass(slots=True)
+class _Search:
+    configuration: Configuration
+    faults: list[UnreadableFault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _trees: dict[Path, frozenset[str]] = field(default_factory=dict)
+
+    def under(self, path: str) -> Iterator[tuple[str, bool]]:
+        """The files at a path of the command line."""
+        settings = self.configuration.settings
+        full = absolute(path)
+        try:
+            is_folder = full.is_dir()
+            full.stat()
+        except OSError as error:
+            self.faults.append(UnreadableFault(_reason(error, full), shown(path)))
+            return
+        if settings.force_exclude and self._is_excluded_by_any_part(full, is_folder=is_folder):
+            return
+        if is_folder:
+            yield from ((name, False) for name in self._walk(full))
+        else:
+            yield shown(full), True
+
+    def _walk(self, top: Path) -> Iterator[str]:
+        # Names are built from strings on the way down: this runs once for every file of a tree.
+        waiting = [(str(top), shown(top), self._ignored_in(work_tree(top)))]
+        while waiting:
+            folder, name, out = waiting.pop()
+            entries = self._entries(folder, name)
+            if any(entry.name == ".git" for entry in entries):
+                out |= self._ignored_in(Path(folder))
+            prefix = "" if name == "." else name.rstrip("/") + "/"
+            for entry in entries:
+                below = prefix + entry.name
+                if entry.path in out or self._is_excluded(entry):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, below, out))
+                elif entry.name.endswith(SUFFIXES) and self._is_file(entry, below):
+                    yield below
+
+    def _entries(self, folder: str, name: str) -> Sequence[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return tuple(entries)
+        except OSError as error:
+            self.faults.append(UnreadableFault(f"cannot read the folder: {error.strerror}", name))
+            return ()
+
+    def _is_file(self, entry: os.DirEntry[str], name: str) -> bool:
+        try:
+            return entry.is_file()
+        except OSError as error:
+            self.faults.append(UnreadableFault(f"cannot read: {error.strerror}", name))
+            return False
+
+    def _is_excluded(self, entry: os.DirEntry[str]) -> bool:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and entry.name in ALWAYS_EXCLUDED:
+            return True
+        patterns = self.configuration.settings.exclude
+        return bool(patterns) and matches(in_project(entry.path, self.configuration.root), patterns, folder=is_folder)
+
+    def _is_excluded_by_any_part(self, full: Path, *, is_folder: bool) -> bool:
+        name = in_project(full, self.configuration.root)
+        folders = name.split("/") if is_folder else name.split("/")[:-1]
+        if not ALWAYS_EXCLUDED.isdisjoint(folders):
+            return True
+        return matches(name, self.configuration.settings.exclude, folder=is_folder)
+
+    def _ignored_in(self, tree: Path | None) -> frozenset[str]:
+        if tree is None:
+            return frozenset()
+        if tree not in self._trees:
+            self._trees[tree], note = ignored(tree)
+            if note:
+                self.notes.append(f"{shown(tree)}: {note}")
+        return self._trees[tree]
+
+
+def _reason(error: OSError, path: Path) -> str:
+    if isinstance(error, FileNotFoundError) and not path.is_symlink():
+        return "no such file or folder"
+    return f"cannot read: {error.strerror}"

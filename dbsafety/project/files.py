@@ -1,0 +1,42 @@
+"""Reads and checks one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbsafety.check.module import ModuleResult, check_module, worth_parsing
+from dbsafety.check.session import Session
+from dbsafety.model.faults import UnreadableFault
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to check: its name as `paths.shown`, whether it was named on the command line, its size in bytes."""
+
+    path: str
+    named: bool
+    size: int
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file. Raises UnreadableFault."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableFault(f"cannot read: {error.strerror or error}", path) from error
+
+
+def screened(path: str, *, named: bool) -> SourceFile | None:
+    """The file if it may have findings, None if not. Raises UnreadableFault."""
+    data = read(path)
+    return SourceFile(path, named, len(data)) if named or worth_parsing(data) else None
+
+
+def check_file(file: SourceFile, session: Session) -> ModuleResult:
+    """Check a file; one that has become unreadable is a fault of the result."""
+    try:
+        data = read(file.path)
+    except UnreadableFault as fault:
+        return ModuleResult(file.path, faults=(fault,))
+    return check_module(data, file.path, session, named=file.named)
