@@ -116,11 +116,11 @@ class Step:
     """One thing the code does, in evaluation order.
 
     `exc` is the step an exception raised here leads to: a dispatch, a finally copy, a with-exit or the raise end.
-    `line` is 1-based. `handlers` are the HANDLER steps whose body holds this step, innermost last. `saved` are the same
-    together with the FINALLY steps of kind RAISE whose copy holds it: the places where an exception was set aside that
-    a bare `raise` or a RESUME brings back. A step whose `saved` lacks one of them lies outside it, so whoever gets there
-    has dropped that exception. `tries` are the try statements whose body, not handler, else or finally, holds the step,
-    innermost last.
+    `line` is 1-based. `handlers` are the HANDLER steps whose body holds this step, innermost last. `saved` are the
+    same together with the FINALLY steps of kind RAISE whose copy holds it: the places where an exception was set aside
+    that a bare `raise` or a RESUME brings back. A step whose `saved` lacks one of them lies outside it, so whoever
+    gets there has dropped that exception. `tries` are the try statements whose body, not handler, else or finally,
+    holds the step, innermost last.
     """
 
     index: int
