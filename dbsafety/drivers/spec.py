@@ -57,7 +57,9 @@ class MethodSpec:
     `returns` is the kind of handle it returns, None for anything else. `returns_self` marks methods that return their
     own receiver (`cursor.execute` of sqlite3 and psycopg 3). `sql` is the position of the SQL text among the
     arguments, `sql_keyword` its keyword name. `is_async` means that the call must be awaited to have its effect.
-    `reads` marks statements that can only read, whatever their text says.
+    `many` marks a method that runs its statement once for each set of parameters. `server_side` is the parameter
+    (also the first positional one) that, when given, makes a server-side cursor: there FETCH sends statements too,
+    whose errors abort (fact B15).
     """
 
     effect: Effect
@@ -67,6 +69,7 @@ class MethodSpec:
     sql_keyword: str | None = None
     is_async: bool = False
     many: bool = False
+    server_side: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,10 @@ class WithSpec:
     """What leaving `with handle:` does to the connection.
 
     `success` and `error` are COMMIT, ROLLBACK, CLOSE, RELEASE or NEUTRAL. `closes` says whether the handle itself is
-    closed (psycopg 3 and aiosqlite: yes; psycopg2 and sqlite3 connections: no, facts B4a, C3a). `begins` says that
-    entering opens a transaction, even in autocommit mode (fact B4d). `enters` is the kind bound by `as`.
+    closed (psycopg 3 and aiosqlite: yes; psycopg2 and sqlite3 connections: no, facts B4a, C3a); leaving a cursor's
+    block closes the cursor and nothing else (fact B4b). `begins` says that entering opens a transaction, even in
+    autocommit mode (fact B4d). `enters` is the kind bound by `as`, None for the handle itself. `swallows` are dotted
+    names of exceptions that end the block with `error` and go no further.
     """
 
     success: Effect
@@ -84,13 +89,15 @@ class WithSpec:
     begins: bool = False
     is_async: bool = False
     swallows: frozenset[str] = frozenset()
+    enters: HandleKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HandleSpec:
     """One kind of handle of a driver.
 
-    `classes` are the dotted names under which the class can be named (annotations, `isinstance`). `methods` and
+    `classes` are the dotted names under which the class can be named (annotations, `isinstance`); `async_classes` are
+    those whose methods of the same names are coroutines and whose blocks are `async with`. `methods` and
     `attributes` are keyed by name; an attribute's value is the kind of handle it holds (`cursor.connection`) or None.
     A method that is absent from the table is UNKNOWN only if `open_ended`; otherwise it is NEUTRAL.
     """
@@ -101,6 +108,7 @@ class HandleSpec:
     attributes: Mapping[str, HandleKind | None] = field(default_factory=dict)
     with_block: WithSpec | None = None
     open_ended: bool = False
+    async_classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +116,26 @@ class ConstructorSpec:
     """A callable, by dotted name, that makes a handle.
 
     `positions` maps positional index to parameter name for the parameters rules ask about (`timeout`, `dsn` ...).
-    `is_async` means that the result must be awaited (it may also be used as an async context manager).
+    `is_async` means that the result must be awaited (it may also be used as an async context manager). `autocommit` is
+    the mode that this callable gives its connection, None for the driver's default (user-declared wrappers).
     """
 
     kind: HandleKind
     positions: Mapping[int, str] = field(default_factory=dict)
     is_async: bool = False
+    autocommit: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionSpec:
     """A module-level function that acts on a handle (`psycopg2.extras.execute_values`).
 
-    `handle` is the position of the handle among the arguments; `sql` the position of the SQL text.
+    `handle` is the position of the handle among the arguments, None for a function that has no handle or acts on the
+    driver's module-level object (Django's `transaction.commit()`); `sql` the position of the SQL text.
     """
 
     effect: Effect
-    handle: int = 0
+    handle: int | None = 0
     sql: int | None = None
 
 
@@ -177,7 +188,12 @@ class DriverSpec:
     with its lock (SQLite, fact C5a). `begins_on_read`: a SELECT also opens a transaction. `default_autocommit`: no
     transaction unless opened (asyncpg). `constants` maps dotted constant names to values. `aliases` maps alternative
     dotted names to the one used in this table. `aborted_error` is the driver's own text for a statement in an aborted
-    transaction; `server` is the database's name in messages.
+    transaction; `server` is the database's name in messages. `closed_attributes` are attributes of a connection that
+    tell whether it is closed, `status_attributes` paths that tell the state of its transaction (fact B1c: `status` of
+    psycopg2 is none). `sql_wrappers` are callables whose first argument is the SQL text. `objects` are module-level
+    handles by dotted name, `containers` module-level mappings of handles (`django.db.connections["default"]`).
+
+    `errors` holds every class a statement may fail with, also another driver's (aiosqlite raises sqlite3's).
     """
 
     name: str
@@ -202,3 +218,20 @@ class DriverSpec:
     locked_error: str = ""
     closed_attributes: tuple[str, ...] = ()
     status_attributes: tuple[str, ...] = ()
+    sql_wrappers: tuple[str, ...] = ()
+    objects: Mapping[str, HandleKind] = field(default_factory=dict)
+    containers: Mapping[str, HandleKind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WrapperSetting:
+    """A callable of a project that the user declares to make a handle of a driver.
+
+    `factory` is its dotted name (`app.db.get_connection`), `driver` the name of the driver's table, `returns` the kind
+    of handle. `autocommit` tells the mode of what it makes, None when it is the driver's own default.
+    """
+
+    factory: str
+    driver: str
+    returns: HandleKind = HandleKind.CONNECTION
+    autocommit: bool | None = None
