@@ -1,0 +1,147 @@
+"""Summaries of functions as state relations, on demand, memoised, recursion to a fixpoint."""
+
+from __future__ import annotations
+
+import ast
+
+from dbsafety.facts.scopes import FunctionInfo
+from dbsafety.typestate.automaton import State
+from dbsafety.typestate.frame import Frame
+from dbsafety.typestate.relation import Relation, Start, Subject
+from dbsafety.typestate.search import Search
+from dbsafety.typestate.values import Evaluator, Handle, Key
+
+_ROUNDS = 4
+_MAX_DEPTH = 12
+_MAX_REACH = 60
+_Call = tuple[int, Key, str, Start, State]
+
+
+class Summaries:
+    """The state relations of a program's functions.
+
+    A recursive call is answered with what is known so far; the outermost call repeats until nothing changes, at most
+    four rounds, after which the answer is empty, which means unknown. `exhausted` counts budgets that were hit.
+    """
+
+    def __init__(self, resolver: Evaluator) -> None:
+        self.resolver = resolver
+        self.exhausted = 0
+        self._frames: dict[int, Frame] = {}
+        self._known: dict[_Call, Relation] = {}
+        self._open: dict[_Call, Relation] = {}
+        self._recursive: set[_Call] = set()
+        self._touched: dict[int, dict[Key, Handle]] = {}
+        self._returns: dict[int, bool] = {}
+
+    def frame(self, function: FunctionInfo) -> Frame:
+        """The function with its graph and facts."""
+        known = self._frames.get(id(function))
+        if known is None:
+            known = self._frames[id(function)] = Frame(self.resolver, function)
+        return known
+
+    def relation(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
+        """The ways out of `function` for the connection when it starts in `state`; empty when a budget was hit."""
+        call = (id(function), subject.key, subject.handle.driver, start, state)
+        known = self._known.get(call)
+        if known is not None:
+            return known
+        if call in self._open:
+            self._recursive.add(call)
+            return self._open[call]
+        if len(self._open) >= _MAX_DEPTH:
+            self.exhausted += 1
+            return frozenset()
+        outermost = not self._open
+        result = self._solve(call, function, subject, start, state)
+        if outermost or not self._recursive:
+            self._known[call] = result
+        if outermost:
+            self._recursive.clear()
+        return result
+
+    def _solve(self, call: _Call, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
+        self._open[call] = frozenset()
+        try:
+            for _ in range(_ROUNDS):
+                search = self.search(function, subject)
+                search.run(start, state)
+                if search.over_budget:
+                    self.exhausted += 1
+                    return frozenset()
+                result = frozenset(search.exits)
+                if call not in self._recursive or result == self._open[call]:
+                    return result
+                self._open[call] = result
+        finally:
+            del self._open[call]
+            self._recursive.discard(call)
+        self.exhausted += 1
+        return frozenset()
+
+    def search(self, function: FunctionInfo, subject: Subject) -> Search:
+        """A run over `function` for the connection, not yet started."""
+        spec = self.resolver.table.driver(subject.handle.driver)
+        return Search(self.frame(function), subject, self, spec)
+
+    def touched(self, function: FunctionInfo) -> dict[Key, Handle]:
+        """The connections that the function, or anything it calls, works on; a local one of a callee is not among them."""
+        known = self._touched.get(id(function))
+        if known is not None:
+            return known
+        found: dict[Key, Handle] = {}
+        seen: set[int] = set()
+        pending = [function]
+        while pending and len(seen) < _MAX_REACH:
+            current = pending.pop()
+            if id(current) in seen:
+                continue
+            seen.add(id(current))
+            frame = self.frame(current)
+            for key, handle in frame.own().items():
+                if current is function or key.persistent:
+                    found.setdefault(key, handle)
+            if current is function:
+                for key, handle in frame.passed().items():
+                    found.setdefault(key, handle)
+            pending.extend(target.info for target in frame.targets())
+        self._touched[id(function)] = found
+        return found
+
+    def returns(self, function: FunctionInfo) -> bool:
+        """Whether the function can end without an exception at all."""
+        known = self._returns.get(id(function))
+        if known is None:
+            self._returns[id(function)] = True
+            known = self._returns[id(function)] = self._can_return(function)
+        return known
+
+    def _can_return(self, function: FunctionInfo) -> bool:
+        cfg = self.frame(function).cfg
+        if cfg.truncated:
+            return True
+        frame = self.frame(function)
+        seen = {cfg.entry}
+        pending = [cfg.entry]
+        while pending:
+            step = cfg.steps[pending.pop()]
+            if step.index == cfg.return_end:
+                return True
+            following = [edge.target for edge in step.succ] if self._passes(frame, step.node) else []
+            if step.exc is not None:
+                following.append(step.exc)
+            for index in following:
+                if index not in seen:
+                    seen.add(index)
+                    pending.append(index)
+        return False
+
+    def _passes(self, frame: Frame, node: object) -> bool:
+        """Whether a step lets control go on: a call that exits, or of a function that never returns, does not."""
+        if not isinstance(node, ast.Call):
+            return True
+        facts = frame.call(node)
+        if facts.exits or facts.aborts:
+            return False
+        return not facts.targets or any(self.returns(target.info) for target in facts.targets)
