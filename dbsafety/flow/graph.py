@@ -63,7 +63,7 @@ class StepKind(Enum):
 
     NOMATCH is absent after a bare `except:`. For `except*` there is one dispatch per handler and history, with one
     MATCH; the exception in flight there is the rest of the group, also when the step is reached from a HANDLER_END.
-    After the last handler a dispatch without MATCH has a FLOW edge (nothing is left) and NOMATCH.
+    After the last handler stands a dispatch without MATCH: NOMATCH, and FLOW if it may be that nothing is left.
     """
     HANDLER = "handler"
     """[ExceptHandler] The exception in flight is caught; it stays the saved one until the handler is left."""

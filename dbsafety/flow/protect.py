@@ -235,7 +235,7 @@ class Protection(Lowering):
         grid = {(0, 0): first}
 
         def after(position: int, history: int) -> int:
-            if position == count and history != 1:
+            if position == count and history == 0:
                 return self.raise_target()
             if (position, history) not in grid:
                 grid[position, history] = self.place(StepKind.DISPATCH, node, first.line)
@@ -254,10 +254,11 @@ class Protection(Lowering):
                     source.succ.append(Edge(kind, rest))
             dispatch.succ.append(Edge(NOMATCH, after(position + 1, history)))
         self.frontier = ends
-        last = grid.get((count, 1))
-        if last is not None:
-            last.succ.append(Edge(NOMATCH, self.raise_target()))
-            self.frontier += [(last, FLOW)]
+        for history in (1, 2):
+            last = grid.get((count, history))
+            if last is not None:
+                last.succ.append(Edge(NOMATCH, self.raise_target()))
+                self.frontier += [(last, FLOW)] if history == 1 else []
 
     def with_statement(self, node: ast.With | ast.AsyncWith) -> None:
         """Add a With or AsyncWith; several items are nested blocks."""

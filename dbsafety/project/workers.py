@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from typing import TypeAlias
 
 from dbsafety.check.module import ModuleResult
 from dbsafety.check.session import Session
@@ -20,7 +21,8 @@ from dbsafety.project.files import SourceFile, check_file
 _BATCH_BYTES = 300_000
 """Source per task: some tenths of a second of work, against a tenth of a millisecond that a task costs."""
 
-Batch = tuple[SourceFile, ...]
+Batch: TypeAlias = tuple[SourceFile, ...]
+_Task: TypeAlias = "Future[tuple[ModuleResult, ...]]"
 
 
 def check_batch(job: bytes, batch: Batch) -> tuple[ModuleResult, ...]:
@@ -72,15 +74,21 @@ def _prepare() -> None:
     gc.disable()
 
 
-def _submit(
-    pool: Executor, job: bytes, batches: Sequence[Batch]
-) -> list[tuple[Future[tuple[ModuleResult, ...]], Batch]]:
-    return [(pool.submit(check_batch, job, batch), batch) for batch in batches]
+def _submit(pool: Executor, job: bytes, batches: Sequence[Batch]) -> list[tuple[_Task, Batch]]:
+    return [(_start(pool, job, batch), batch) for batch in batches]
 
 
-def _collect(
-    futures: Sequence[tuple[Future[tuple[ModuleResult, ...]], Batch]], unfinished: list[Batch]
-) -> Iterator[ModuleResult]:
+def _start(pool: Executor, job: bytes, batch: Batch) -> _Task:
+    try:
+        return pool.submit(check_batch, job, batch)
+    except BrokenProcessPool as error:
+        # It broke while batches were still being handed in.
+        task: _Task = Future()
+        task.set_exception(error)
+        return task
+
+
+def _collect(futures: Sequence[tuple[_Task, Batch]], unfinished: list[Batch]) -> Iterator[ModuleResult]:
     try:
         for future, batch in futures:
             results = _results(future)
@@ -94,7 +102,7 @@ def _collect(
         raise
 
 
-def _results(future: Future[tuple[ModuleResult, ...]]) -> tuple[ModuleResult, ...] | None:
+def _results(future: _Task) -> tuple[ModuleResult, ...] | None:
     """What a task returned, None when its process died."""
     try:
         return future.result()

@@ -80,8 +80,8 @@ def _position(value: Value) -> tuple[str, ...]:
 
 def _block(resolver: Evaluator, value: Value, scope: Scope) -> Iterator[Block]:
     match value:
-        case Handle(kind=HandleKind.POOL | HandleKind.FACTORY):
-            return
+        case Handle(kind=HandleKind.POOL | HandleKind.FACTORY | HandleKind.CURSOR):
+            return  # leaving them says nothing about the transaction (fact B4b)
         case Handle():
             spec = resolver.table.driver(value.driver)
             handle_spec = spec.handles.get(value.kind)

@@ -61,13 +61,12 @@ def _external_matches(resolver: Evaluator, dotted: str, spec: DriverSpec, raised
         return Match.SURE
     if dotted == "Exception":
         return Match.NO if raised is Raised.BASE else Match.SURE
-    error = resolver.table.error(dotted)
-    if error is not None:
-        driver, error_spec = error
-        if raised is Raised.DB and driver.name == spec.name:
-            if error_spec.covers:
-                return Match.SURE
-            return Match.MAYBE if error_spec.aborts else Match.NO
+    own = spec.errors.get(dotted)
+    if own is not None and raised is Raised.DB:
+        if own.covers:
+            return Match.SURE
+        return Match.MAYBE if own.aborts else Match.NO
+    if resolver.table.error(dotted) is not None:
         return Match.MAYBE if raised is Raised.OTHER else Match.NO
     if raised is Raised.BASE:
         return Match.MAYBE if dotted in _BASE_ONLY or dotted.endswith("CancelledError") else Match.NO

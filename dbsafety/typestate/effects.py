@@ -63,7 +63,7 @@ class Effects:
         if not mine and targets is None:
             if state.tx is Tx.FAILED and self._may_repair(node, facts):
                 return Transfer((), ((Raised.OTHER, State(Tx.CLOSED)),))
-            raised.append((Raised.OTHER, state))
+            raised.extend(_other(state))
         return Transfer(states, tuple(dict.fromkeys(raised)), tuple(dict.fromkeys(seen)))
 
     def _operate(self, op: Op, state: State) -> Outcome:
@@ -75,7 +75,7 @@ class Effects:
             return Outcome(())
         outcome = perform(self.spec, op.effect, state, op.statement)
         if op.effect in (Effect.EXECUTE, Effect.SCRIPT):
-            return Outcome(outcome.normal, (*outcome.raised, (Raised.OTHER, state)), outcome.seen)
+            return Outcome(outcome.normal, (*outcome.raised, *_other(state)), outcome.seen)
         return outcome
 
     def _may_repair(self, node: ast.Call, facts: CallFacts) -> bool:
@@ -101,7 +101,9 @@ class Effects:
             if not keys:
                 if self.relations.returns(target.info):
                     found.add((Exit.NORMAL, state))
-                found.add((Exit.OTHER, state))
+                    found.update((Exit.OTHER, new) for _, new in _other(state))
+                else:
+                    found.add((Exit.OTHER, state))
                 related = related or not self.relations.returns(target.info)
                 continue
             related = True
@@ -288,6 +290,12 @@ def switched(state: State, mode: Mode) -> State:
     """The state after the autocommit mode was set; an unknown mode is the quiet one."""
     auto = mode is not Mode.TRANSACTION
     return State(Tx.IDLE, auto) if state.tx in (Tx.IDLE, Tx.OPEN) else state._replace(auto=auto)
+
+
+def _other(state: State) -> tuple[tuple[Raised, State], ...]:
+    """An ordinary exception of a step that usually succeeds; while a failure is being handled none is supposed, since
+    a handler is not judged by what happens if its logging breaks."""
+    return () if state.tx is Tx.FAILED else ((Raised.OTHER, state),)
 
 
 def _entering(state: State) -> State:

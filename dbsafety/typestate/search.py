@@ -138,7 +138,7 @@ class Search:
     def _plain(self, node: Node, step: Step, state: State) -> Iterator[Node]:
         for edge in step.succ:
             yield self._along(node, edge, state)
-        if step.exc is not None:
+        if step.exc is not None and (state.tx is not Tx.FAILED or not step.succ):
             yield self._raise(node, Raised.OTHER, state)
 
     def _transfer(self, node: Node, step: Step, transfer: Transfer) -> Iterator[Node]:
@@ -262,7 +262,7 @@ class Search:
                 if guard is not None and guard(node.state) is not wanted:
                     continue
             yield self._along(node, edge, node.state)
-        if step.exc is not None:
+        if step.exc is not None and node.state.tx is not Tx.FAILED:
             yield self._raise(node, Raised.OTHER, node.state)
 
     def _guard(self, index: int, test: ast.expr) -> Predicate | None:

@@ -86,7 +86,7 @@ def handler(kind: str) -> Callable[[H], H]:
     """Mark a function as the handler of `kind` for `--handlers MODULE`."""
 
     def mark(function: H) -> H:
-        function.__task_kind__ = kind  # type: ignore[attr-defined]
+        function.__dict__["__task_kind__"] = kind
         return function
 
     return mark
@@ -115,9 +115,7 @@ def attempt(handlers: Mapping[str, Handler], context: Context) -> Outcome | None
     forbid_open_transaction("a handler")
     reach("before_handler")
     try:
-        if task.kind not in handlers:
-            raise UnknownKind(f"no handler for kind {task.kind!r}")
-        outcome: Outcome | None = Outcome(task, "completed", handlers[task.kind](context))
+        outcome = Outcome(task, "completed", _find(handlers, task.kind)(context))
     except GiveUp as error:
         outcome = Outcome(task, "failed", error_detail(error))
     except BaseException as error:
@@ -125,12 +123,16 @@ def attempt(handlers: Mapping[str, Handler], context: Context) -> Outcome | None
         outcome = Outcome(task, "retry", error_detail(error))
     if reclaim():
         outcome = Outcome(task, "retry", error_detail(CommitRefused("the handler left a transaction open")))
-    elif context.settled:
-        outcome = None
     elif context.refused and outcome.verdict == "completed":
         outcome = Outcome(task, "retry", error_detail(CommitRefused(context.refused)))
     reach("after_handler")
-    return _printable(outcome) if outcome else None
+    return None if context.settled else _printable(outcome)
+
+
+def _find(handlers: Mapping[str, Handler], kind: str) -> Handler:
+    if kind not in handlers:
+        raise UnknownKind(f"no handler for kind {kind!r}")
+    return handlers[kind]
 
 
 def _printable(outcome: Outcome) -> Outcome:

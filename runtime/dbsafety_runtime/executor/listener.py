@@ -29,28 +29,28 @@ class Listener(threading.Thread):
         self._target, self._assignee, self._wake = target.named("listener"), assignee, wake
         self._channels = (CHANNEL, ping_channel(owner))
         self._patience = SILENT_BEATS * heartbeat + 1.0
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self.advanced = time.monotonic()
         self.replaced = 0
 
     def run(self) -> None:
         """Listen, and again after every loss, until stopped."""
-        while not self._stop.is_set():
+        while not self._ending.is_set():
             try:
                 self._listen()
             except StorageFault as fault:
                 LOG.warning("listener lost", error=str(fault), code=fault.code)
             self.advanced = time.monotonic()
-            if not self._stop.is_set():
+            if not self._ending.is_set():
                 self.replaced += 1
                 metrics.LISTENER_REPLACED.inc()
-                self._stop.wait(JITTER.uniform(0.05, 0.4))
+                self._ending.wait(JITTER.uniform(0.05, 0.4))
 
     def _listen(self) -> None:
         with subscribe(self._target, self._channels) as subscription:
             heard = time.monotonic()
             self._wake.set()  # whatever was announced while nobody listened
-            while not self._stop.is_set():
+            while not self._ending.is_set():
                 arrived = subscription.wait(0.5)
                 self.advanced = time.monotonic()
                 if arrived:
@@ -63,4 +63,4 @@ class Listener(threading.Thread):
 
     def stop(self) -> None:
         """Ask the thread to end within half a second."""
-        self._stop.set()
+        self._ending.set()

@@ -58,11 +58,11 @@ class MemoryStore:
     """The four memory methods; a failure is logged and counted, and the fallback returned."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
 
     def _optional(self, method: str, work: Callable[[Transaction], T], fallback: T) -> T:
         try:
-            return self._store.run(work)
+            return self.store.run(work)
         except StorageFault as fault:
             metrics.SIDE_WRITES_FAILED.labels(method).inc()
             LOG.warning(

@@ -19,7 +19,7 @@ from dbsafety_runtime.ops import log
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.storage.errors import StorageFault
 from dbsafety_runtime.storage.pg import JITTER
-from dbsafety_runtime.storage.uow import Store, Transaction
+from dbsafety_runtime.storage.uow import Transaction
 
 EXIT_STALLED: Final = 70
 LOG = log.get("pulse")
@@ -47,7 +47,6 @@ class Pulse(threading.Thread):
 
     def __init__(
         self,
-        store: Store,
         queue: TaskQueue,
         *,
         held: Callable[[], Mapping[int, int]],
@@ -57,11 +56,11 @@ class Pulse(threading.Thread):
         session_lock: bool = True,
     ) -> None:
         super().__init__(name="pulse", daemon=True)
-        self._store, self._queue, self._policy = store, queue, queue.policy
+        self._store, self._queue, self._policy = queue.store, queue, queue.policy
         self._held, self._on_beat, self._main_advanced = held, on_beat, main_advanced
         self._stall, self._session_lock = stall, session_lock
         self._locked_backend = 0
-        self._stop = threading.Event()
+        self._ending = threading.Event()
         self.advanced = time.monotonic()
 
     @property
@@ -90,7 +89,7 @@ class Pulse(threading.Thread):
     def run(self) -> None:
         """Beat and rescue until stopped; database trouble is logged and tried again."""
         turn = 0
-        while not self._stop.wait(JITTER.uniform(0.4, 0.5) * self._policy.heartbeat):
+        while not self._ending.wait(JITTER.uniform(0.4, 0.5) * self._policy.heartbeat):
             self._watch_main_loop()
             try:
                 if turn % 2 == 0:
@@ -126,12 +125,12 @@ class Pulse(threading.Thread):
                 self._announce(tx)
             return Beat(tuple(lost), limit, suspects)
 
-        return self._store.run(work, tries=2)
+        return self._store.run(work)
 
     def _rescue(self) -> None:
         for task_id, status in self._queue.rescue():
             LOG.warning("task rescued", task_id=task_id, status=status)
-        self._store.run(lambda tx: tx.execute(sql.PRUNE), tries=1)
+        self._store.run(lambda tx: tx.execute(sql.PRUNE))
 
     def _watch_main_loop(self) -> None:
         silent = time.monotonic() - self._main_advanced()
@@ -142,6 +141,7 @@ class Pulse(threading.Thread):
 
     def stop(self) -> None:
         """Stop beating and remove the worker's row."""
-        self._stop.set()
+        self._ending.set()
         self.join(timeout=20)
-        self._store.run(lambda tx: tx.execute(sql.LEAVE, (str(self._owner),)), tries=1)
+        self._store.run(lambda tx: tx.execute(sql.LEAVE, (str(self._owner),)))
+        self._store.close()

@@ -70,17 +70,17 @@ class TaskQueue(MemoryStore):
 
     def enqueue(self, kind: str, payload: object = None, **options: Any) -> tuple[int, bool]:
         """Add a task for this assignee in its own unit of work; see `enqueue`."""
-        return self._store.run(lambda tx: enqueue(tx, kind, payload, assignee=self.assignee, **options))
+        return self.store.run(lambda tx: enqueue(tx, kind, payload, assignee=self.assignee, **options))
 
     def get_assigned_tasks(self, limit: int = 10) -> tuple[Task, ...]:
         """Return the tasks that are due for this assignee, by priority, then age; changes nothing."""
-        with self._store.read() as tx:
+        with self.store.read() as tx:
             return tuple(Task(*row) for row in tx.execute(sql.PEEK, (self.assignee, limit)))
 
     def start_task(self, task_id: int) -> Task | None:
         """Claim one task by id: a new attempt with a lease, or None when it is not ready or another has it."""
         values = {"owner": str(self.owner), "lease": self.policy.lease, "task": task_id, "assignee": self.assignee}
-        rows = self._store.run(lambda tx: tx.execute(sql.START, values))
+        rows = self.store.run(lambda tx: tx.execute(sql.START, values))
         return Task(*rows[0]) if rows else None
 
     def complete_task(self, task: Task, result: object = None, tx: Transaction | None = None) -> None:
@@ -114,13 +114,13 @@ class TaskQueue(MemoryStore):
         that want the same group at the same instant collide on a unique index: the turn runs again.
         """
         try:
-            return self._store.run(lambda tx: self.turn_in(tx, outcomes, n, solo=solo, limited=limited))
+            return self.store.run(lambda tx: self.turn_in(tx, outcomes, n, solo=solo, limited=limited))
         except Rejected:
             if n == 0:
                 raise
-        turn = self._store.run(lambda tx: self.turn_in(tx, outcomes))
+        turn = self.store.run(lambda tx: self.turn_in(tx, outcomes))
         try:
-            claimed = self._store.run(lambda tx: self.turn_in(tx, (), 1, solo=solo, limited=limited)).claimed
+            claimed = self.store.run(lambda tx: self.turn_in(tx, (), 1, solo=solo, limited=limited)).claimed
         except Rejected:
             claimed = ()
         return Turn(turn.settled, turn.refused, claimed)
@@ -167,7 +167,7 @@ class TaskQueue(MemoryStore):
 
     def rescue(self) -> tuple[tuple[int, str], ...]:
         """Take tasks from dead workers: back to `assigned`, or `dead` after `max_lost` deaths; see `rescue`."""
-        return rescue(self._store, self.policy, actor=self.owner)
+        return rescue(self.store, self.policy, actor=self.owner)
 
 
 def rescue(

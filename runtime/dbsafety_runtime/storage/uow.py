@@ -59,7 +59,7 @@ def forbid_open_transaction(what: str) -> None:
 
 
 def reclaim() -> bool:
-    """End the unit of work that foreign code left open on this thread, by closing its session; say whether there was one."""
+    """End the unit of work that foreign code left open on this thread, closing its session; False when none is."""
     tx: Transaction | None = getattr(_active, "tx", None)
     if tx is None:
         return False
@@ -83,14 +83,17 @@ class Transaction:
     def execute(self, sql: str, params: Sequence[object] | dict[str, object] | None = None) -> list[Row]:
         """Run one statement and return its rows ([] when it gives none); raises a StorageFault."""
         conn = self._session()
+        reach("before_statement")
         try:
             with conn.cursor() as cur:
                 cur.execute(sql, params)
-                return cur.fetchall() if cur.description else []
+                rows = cur.fetchall() if cur.description else []
         except psycopg2.Error as error:
             raise classified(error, conn) from error
         except ValueError as error:  # psycopg2 refuses NUL in text before anything is sent (fact B1b)
             raise Rejected(str(error)) from error
+        reach("after_statement")
+        return rows
 
     def call(self, statement: Prepared, *params: object) -> list[Row]:
         """Run a prepared statement, preparing it on the session's first use."""
@@ -135,8 +138,11 @@ class Transaction:
 class Store:
     """Units of work on one database, over a bounded pool of its own."""
 
-    def __init__(self, target: Target, *, size: int = 1, wait: float = 5.0, scrub: bool = False) -> None:
+    def __init__(
+        self, target: Target, *, size: int = 1, wait: float = 5.0, scrub: bool = False, tries: int = 5
+    ) -> None:
         self.target = target
+        self._tries = tries
         self._pool = Pool(target, size, wait=wait, scrub=scrub)
 
     @contextmanager
@@ -218,14 +224,14 @@ class Store:
             f"the server did not say within {RESOLVE_SECONDS:.0f} s whether transaction {xid} was committed"
         )
 
-    def run(self, work: Callable[[Transaction], T], *, tries: int = 5) -> T:
+    def run(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a unit of work; after a conflict or a lost session again as a whole, with full jitter."""
-        for attempt in range(1, tries + 1):
+        for attempt in range(1, self._tries + 1):
             try:
                 with self.write() as tx:
                     return work(tx)
             except (Retryable, Disconnected):
-                if attempt == tries:
+                if attempt == self._tries:
                     raise
                 metrics.STORAGE_RETRIES.inc()
             time.sleep(JITTER.uniform(0, min(1.0, 0.02 * 2**attempt)))

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 
 _NUMBERS = itertools.count(1)
