@@ -1,0 +1,341 @@
+"""SQLite storage: one writer thread with group commit, query-only readers per thread, failures classified once.
+
+Callers hand the writer a function; all functions that wait are run in one BEGIN IMMEDIATE ... COMMIT, each in a
+savepoint of its own, and a caller returns after the commit. No other connection of the process ever writes.
+"""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypeVar, cast
+
+from dbsafety_runtime.ops import metrics
+from dbsafety_runtime.ops.faults import reach
+from dbsafety_runtime.storage.classify import classify_sqlite, fault_of
+from dbsafety_runtime.storage.errors import (
+    Disconnected,
+    Rejected,
+    ResourceExhausted,
+    Retryable,
+    SchemaMismatch,
+    StorageBug,
+    StorageFault,
+)
+from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrations, statements
+
+BUSY_SECONDS: Final = 5.0
+PATIENCE_SECONDS: Final = 30.0
+GROUP_LIMIT: Final = 256
+WAL_LIMIT: Final = 64 * 1024 * 1024
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+_writer = threading.local()
+
+
+def forbid_open_transaction(what: str) -> None:
+    """Raise StorageBug when this thread is a writer in a transaction; called before anything slow or foreign."""
+    if getattr(_writer, "busy", False):
+        raise StorageBug(f"{what} inside a transaction")
+
+
+def classified(error: sqlite3.Error) -> StorageFault:
+    """Return the fault for a driver error; counts it."""
+    fault = fault_of(classify_sqlite(error), str(error), getattr(error, "sqlite_errorname", None))
+    metrics.STORAGE_FAULTS.labels(fault.fault.value).inc()
+    return fault
+
+
+class LiteTx:
+    """Statements on one connection; every result is fetched at once, every failure comes out classified."""
+
+    __slots__ = ("_conn",)
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """Run one statement and return its rows; raises a StorageFault."""
+        reach("lite_statement")
+        try:
+            return self._conn.execute(sql, params).fetchall()
+        except sqlite3.Error as error:
+            raise classified(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:  # a value SQLite has no type for
+            raise Rejected(str(error)) from error
+
+    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
+        """Run one statement and return its first row, None when there is none; raises a StorageFault."""
+        rows = self.execute(sql, params)
+        return rows[0] if rows else None
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row; raises a StorageFault."""
+        try:
+            self._conn.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise classified(error) from error
+
+
+class _Ticket(Generic[T]):
+    """A caller's work and, after the commit, its result."""
+
+    __slots__ = ("_done", "error", "value", "work")
+
+    def __init__(self, work: Callable[[LiteTx], T]) -> None:
+        self.work = work
+        self.value: T | None = None
+        self.error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def finish(self) -> None:
+        self._done.release()
+
+    def wait(self, alive: Callable[[], bool]) -> T:
+        while not self._done.acquire(timeout=1.0):
+            if not alive() and not self._done.acquire(blocking=False):
+                raise Disconnected("the writer has stopped")
+        if self.error is not None:
+            raise self.error
+        return cast("T", self.value)
+
+
+class _Savepoint:
+    """One caller's part of a group: its failure is undone and kept for the caller, the group goes on."""
+
+    __slots__ = ("_conn", "_ticket")
+
+    def __init__(self, conn: sqlite3.Connection, ticket: _Ticket[Any]) -> None:
+        self._conn, self._ticket = conn, ticket
+
+    def __enter__(self) -> None:
+        self._ticket.error = None
+        self._conn.execute("SAVEPOINT caller")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self._ticket.error = error
+            if not self._conn.in_transaction:  # SQLite itself rolled back all of it, as it may after SQLITE_FULL
+                raise error if isinstance(error, StorageFault) else StorageBug(f"the transaction ended: {error}")
+            self._conn.execute("ROLLBACK TO caller")
+        self._conn.execute("RELEASE caller")
+        return True
+
+
+def _tried(work: Callable[[], T]) -> T | Retryable:
+    try:
+        return work()
+    except Retryable as fault:
+        return fault
+
+
+class LiteStore:
+    """One database file: `write` runs functions in the writer thread, `reading` gives a query-only connection.
+
+    `synchronous` FULL survives power loss, NORMAL is for what can be rebuilt. Raises a StorageFault or SchemaMismatch
+    when the file cannot be used; close it to end the writer.
+    """
+
+    def __init__(
+        self, path: Path, schema: Schema, *, synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:  # fmt: skip
+        self.path, self._synchronous, self._patience = path, synchronous, patience
+        self._queue: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        create(path)
+        self._retried(lambda: self._prepare(schema))
+        self._turnstile = Turnstile(path)
+        self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
+        self._thread.start()
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        limit = time.monotonic() + self._patience
+        while isinstance(result := _tried(work), Retryable) and time.monotonic() < limit:
+            metrics.STORAGE_RETRIES.inc()
+            time.sleep(0.02)  # SQLite refuses some locks at once, such as the switch to WAL (fact C2d)
+        if isinstance(result, Retryable):
+            raise result
+        return result
+
+    def _connect(self, *, readonly: bool) -> sqlite3.Connection:
+        try:
+            conn = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            )
+        except sqlite3.Error as error:
+            raise classified(error) from error
+        try:
+            conn.execute("PRAGMA journal_mode = WAL").fetchall()
+            conn.execute(f"PRAGMA synchronous = {self._synchronous}")
+            conn.execute("PRAGMA foreign_keys = ON")
+            conn.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT // 4}").fetchall()
+            conn.execute(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
+        except sqlite3.Error as error:
+            conn.close()
+            raise classified(error) from error
+        return conn
+
+    def _prepare(self, schema: Schema) -> None:
+        """Check the file and bring its schema up to date; safe when several processes start at once."""
+        with closing(self._connect(readonly=False)) as conn:
+            tx = LiteTx(conn)
+            (damage,) = tx.execute("PRAGMA quick_check(1)")[0]
+            if damage != "ok":
+                raise StorageBug(f"{self.path} is damaged: {damage}")
+            tx.execute("BEGIN IMMEDIATE")
+            try:
+                self._migrate(tx, schema)
+                tx.execute("COMMIT")
+            finally:
+                if conn.in_transaction:
+                    conn.execute("ROLLBACK")
+
+    def _migrate(self, tx: LiteTx, schema: Schema) -> None:
+        known = migrations(schema)
+        (version,) = tx.execute("PRAGMA user_version")[0]
+        if version > known[-1][0]:
+            raise SchemaMismatch(f"{self.path} has schema {version}, this program knows {known[-1][0]}")
+        for number, script in known:
+            if number > version:
+                for statement in statements(script):
+                    tx.execute(statement)
+                tx.execute(f"PRAGMA user_version = {number}")
+
+    def write(self, work: Callable[[LiteTx], T]) -> T:
+        """Run `work` in the writer's next transaction and return its result after the commit.
+
+        `work` may run again after a conflict, so it must have no other effect than its statements. Raises what `work`
+        raised (then nothing of it is stored), or a StorageFault when the commit failed.
+        """
+        forbid_open_transaction("a write")
+        started = time.monotonic()
+        ticket = _Ticket(work)
+        self._queue.put(ticket)
+        try:
+            return ticket.wait(self._thread.is_alive)
+        finally:
+            metrics.SECONDS_IN_STORE.observe(time.monotonic() - started)
+
+    @contextmanager
+    def reading(self) -> Iterator[LiteTx]:
+        """A query-only connection of this thread, closed when the outermost block of the thread ends."""
+        held: LiteTx | None = getattr(self._local, "tx", None)
+        if held is not None:
+            yield held
+            return
+        with closing(self._connect(readonly=True)) as conn:
+            self._local.tx = LiteTx(conn)
+            try:
+                yield self._local.tx
+            finally:
+                self._local.tx = None
+
+    def rows(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
+        """Run one query and return its rows; raises a StorageFault."""
+        with self.reading() as tx:
+            return tx.execute(sql, params)
+
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log in bytes."""
+        log = Path(f"{self.path}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def backup(self, target: Path) -> None:
+        """Copy the database while it is in use, with all commits, into a new file of mode 0600."""
+        create(target)
+        with (
+            closing(self._connect(readonly=True)) as source,
+            closing(sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)) as copy,
+        ):
+            source.backup(copy)
+
+    def close(self) -> None:
+        """Commit what waits, stop the writer and close its connection."""
+        self._queue.put(None)
+        self._thread.join()
+        self._turnstile.close()
+
+    def _run(self) -> None:
+        """Serve until told to stop; a connection that met a disk or file failure is replaced."""
+        while self._serve_anew():
+            metrics.DIRTY_CONNECTIONS.inc()
+        self._refuse(Disconnected("the store is closed"), block=False)
+
+    def _serve_anew(self) -> bool:
+        try:
+            conn = self._connect(readonly=False)
+        except StorageFault as fault:
+            return self._refuse(fault)
+        with closing(conn):
+            return self._serve(conn)
+
+    def _refuse(self, fault: StorageFault, *, block: bool = True) -> bool:
+        group, going = self._gather(block=block)
+        for ticket in group:
+            ticket.error = fault
+            ticket.finish()
+        return going
+
+    def _gather(self, *, block: bool = True) -> tuple[list[_Ticket[Any]], bool]:
+        group: list[_Ticket[Any]] = []
+        try:
+            ticket = self._queue.get(block)
+            while ticket is not None and len(group) < GROUP_LIMIT:
+                group.append(ticket)
+                ticket = self._queue.get_nowait()
+        except queue.Empty:
+            return group, True
+        return group, ticket is not None
+
+    def _serve(self, conn: sqlite3.Connection) -> bool:
+        while True:
+            group, going = self._gather()
+            sound = self._commit(conn, group) if group else True
+            for ticket in group:
+                ticket.finish()
+            if not going or not sound:
+                return going
+
+    def _commit(self, conn: sqlite3.Connection, group: list[_Ticket[Any]]) -> bool:
+        """Commit a group; return False when the connection should be replaced."""
+        self._turnstile.enter()
+        _writer.busy = True
+        tx = LiteTx(conn)
+        try:
+            self._retried(lambda: tx.execute("BEGIN IMMEDIATE"))
+            for ticket in group:
+                with _Savepoint(conn, ticket):
+                    ticket.value = ticket.work(tx)
+            reach("lite_before_commit")
+            tx.execute("COMMIT")
+            reach("lite_after_commit")
+        except StorageFault as error:
+            fault = error
+        else:
+            return True
+        finally:
+            if conn.in_transaction:
+                conn.execute("ROLLBACK")
+            _writer.busy = False
+            self._turnstile.leave()
+        return self._failed(conn, group, fault)
+
+    def _failed(self, conn: sqlite3.Connection, group: list[_Ticket[Any]], fault: StorageFault) -> bool:
+        """Nothing of the group was stored: run its callers one by one, or tell a lone caller what happened."""
+        if len(group) > 1 and not isinstance(fault, Retryable):
+            sound = [self._commit(conn, [ticket]) for ticket in group]
+            return all(sound)
+        for ticket in group:
+            ticket.error = fault
+        return not isinstance(fault, ResourceExhausted | StorageBug)

@@ -1,0 +1,102 @@
+"""The files around a SQLite database: creation with safe rights, schema scripts, and the turnstile of its writers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Final, Literal
+
+from dbsafety_runtime.storage.errors import StorageBug
+
+NETWORK: Final = re.compile(
+    r"nfs\d?|cifs|smb\w*|9p|ceph|afs|lustre|gluster\w*|ncpfs|fuse\.(sshfs|s3fs|rclone|gluster\w*)"
+)
+MOUNTS: Final = Path("/proc/self/mountinfo")
+FILE_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
+
+Schema = Literal["tasks", "knowledge"]
+
+
+def filesystem_of(path: Path, mountinfo: str) -> str:
+    """Return the type of the file system that holds `path`, from the text of proc(5) mountinfo; '' when unknown."""
+    best, kind = -1, ""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kinds = left.split(" "), right.split(" ")
+        point = fields[4].replace("\\040", " ") if len(fields) > 4 else ""
+        if point and (path == Path(point) or Path(point) in path.parents) and len(point) >= best:
+            best, kind = len(point), kinds[0]
+    return kind
+
+
+def create(path: Path) -> None:
+    """Make an empty file of mode 0600 in a folder of mode 0700; raises StorageBug on a network file system."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mounts = MOUNTS.read_text(encoding="utf-8") if MOUNTS.exists() else ""
+    kind = filesystem_of(path.parent.resolve(), mounts)
+    if NETWORK.fullmatch(kind):
+        raise StorageBug(f"{path}: SQLite's locks do not work on a network file system ({kind})")
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def migrations(schema: Schema) -> list[tuple[int, str]]:
+    """Return the numbered scripts of a schema, in order."""
+    folder = resources.files("dbsafety_runtime.storage.sql").joinpath("lite").joinpath(schema)
+    found = [(FILE_NAME.fullmatch(entry.name), entry.read_text(encoding="utf-8")) for entry in folder.iterdir()]
+    return sorted((int(name[1]), text) for name, text in found if name)
+
+
+def statements(script: str) -> Iterator[str]:
+    """Split a script; executescript would commit what is pending (fact C8a)."""
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+class Turnstile:
+    """Lets the writers of several processes take turns, so that none starves in SQLite's busy handler.
+
+    Two advisory locks: who holds `next` is the first to get `turn`. A courtesy with a time limit: what excludes
+    writers from each other is SQLite's own lock.
+    """
+
+    def __init__(self, database: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._next, self._turn = (os.open(f"{database}-{name}", flags, 0o600) for name in ("next", "turn"))
+
+    @staticmethod
+    def _is_free(lock: int) -> bool:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _take(self, lock: int) -> None:
+        limit = time.monotonic() + 1.0
+        while not self._is_free(lock) and time.monotonic() < limit:
+            time.sleep(0.0005)
+
+    def enter(self) -> None:
+        """Wait for this process's turn, at most about two seconds."""
+        self._take(self._next)
+        self._take(self._turn)
+        fcntl.flock(self._next, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        """Let the next process write."""
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close both lock files."""
+        os.close(self._next)
+        os.close(self._turn)
