@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,17 @@ def load(start: Path, file: Path | None = None, *, isolated: bool = False) -> Co
 def settings_from(table: Mapping[str, object]) -> Settings:
     """Settings from values as they stand in TOML, for callers that hold them already. Raises ConfigFault."""
     return _settings(None, table)
+
+
+def overlaid(settings: Settings, table: Mapping[str, object]) -> Settings:
+    """The settings with some replaced by values as TOML would give them. Raises ConfigFault."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        try:
+            values[SETTINGS[key].attribute] = convert(SETTINGS[key], value)
+        except Misfit as error:
+            raise ConfigFault(f"{key}: {error}") from error
+    return replace(settings, **values)
 
 
 def _is_repository(folder: Path) -> bool:

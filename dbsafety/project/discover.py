@@ -41,6 +41,13 @@ def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
     return Discovery(tuple(sorted(files.items())), tuple(search.faults), tuple(dict.fromkeys(search.notes)))
 
 
+def is_excluded(path: str | Path, configuration: Configuration, *, folder: bool = False) -> bool:
+    """Whether the exclusions name this path or a folder above it, up to the project root."""
+    name = in_project(path, configuration.root)
+    folders = name.split("/") if folder else name.split("/")[:-1]
+    return not ALWAYS_EXCLUDED.isdisjoint(folders) or matches(name, configuration.settings.exclude, folder=folder)
+
+
 @dataclass(slots=True)
 class _Search:
     configuration: Configuration
@@ -58,7 +65,7 @@ class _Search:
         except OSError as error:
             self.faults.append(UnreadableFault(_reason(error, full), shown(path)))
             return
-        if settings.force_exclude and self._is_excluded_by_any_part(full, is_folder=is_folder):
+        if settings.force_exclude and is_excluded(full, self.configuration, folder=is_folder):
             return
         if is_folder:
             yield from ((name, False) for name in self._walk(full))
@@ -104,13 +111,6 @@ class _Search:
             return True
         patterns = self.configuration.settings.exclude
         return bool(patterns) and matches(in_project(entry.path, self.configuration.root), patterns, folder=is_folder)
-
-    def _is_excluded_by_any_part(self, full: Path, *, is_folder: bool) -> bool:
-        name = in_project(full, self.configuration.root)
-        folders = name.split("/") if is_folder else name.split("/")[:-1]
-        if not ALWAYS_EXCLUDED.isdisjoint(folders):
-            return True
-        return matches(name, self.configuration.settings.exclude, folder=is_folder)
 
     def _ignored_in(self, tree: Path | None) -> frozenset[str]:
         if tree is None:

@@ -1,0 +1,127 @@
+"""`dbsafety check`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dbsafety.check.module import check_module
+from dbsafety.check.paths import shown
+from dbsafety.check.session import Session
+from dbsafety.cli.console import PROGRAM, say, style_for, tell, write
+from dbsafety.cli.options import Arguments, add_output, add_paths, add_settings, arguments
+from dbsafety.cli.records import Sources, report
+from dbsafety.config.load import Configuration
+from dbsafety.model.faults import UsageFault
+from dbsafety.output.formats import FOR_PEOPLE, written
+from dbsafety.output.github import step_summary
+from dbsafety.output.record import Report, counts
+from dbsafety.output.style import Style
+from dbsafety.project.discover import is_excluded
+from dbsafety.project.run import RunResult, gathered, run
+
+CLEAN, FOUND, FAILED = 0, 1, 2
+
+
+def add(to: argparse.ArgumentParser) -> None:
+    """Report what is wrong, change nothing."""
+    add_paths(to)
+    add_settings(to)
+    to.add_argument("--output", metavar="FILE", type=Path, help="write the findings there, not to standard output")
+    to.add_argument("--statistics", action="store_true", help="print how many findings each rule has")
+    to.add_argument("--exit-zero", action="store_true", help="exit with 0 in spite of findings")
+    to.add_argument("--jobs", "-j", type=_count, metavar="N", help="processes; default: as many as the work needs")
+    add_output(to)
+
+
+def command(found: argparse.Namespace) -> int:
+    """Check, print, and return the exit code. Raises UsageFault and ConfigFault."""
+    given = arguments(found)
+    if given.reads_stdin:
+        data = sys.stdin.buffer.read()
+        name = shown(given.stdin_filename)
+        result, sources = check_stdin(data, name, given.configuration), Sources({name: data})
+    else:
+        result, sources = run(given.paths, given.configuration, found.jobs), Sources()
+    _show(report(result, sources), result.remarks, given, found)
+    return exit_code(result, zero=found.exit_zero)
+
+
+def check_stdin(data: bytes, name: str, configuration: Configuration) -> RunResult:
+    """Check what came from standard input under the name of a file, which need not exist."""
+    session = Session.of(configuration, [name])
+    if configuration.settings.force_exclude and is_excluded(name, configuration):
+        return RunResult(0)
+    return gathered([check_module(data, name, session, named=True)], 1)
+
+
+def exit_code(result: RunResult, *, zero: bool = False) -> int:
+    """2 for faults, 1 for findings unless `zero`, else 0."""
+    if result.faults:
+        return FAILED
+    return FOUND if result.findings and not zero else CLEAN
+
+
+def _show(made: Report, remarks: Sequence[str], given: Arguments, found: argparse.Namespace) -> None:
+    name = given.configuration.settings.output_format
+    style = style_for(sys.stdout, given.color) if found.output is None else Style()
+    write(written(made, name, style), found.output)
+    if name == "github":
+        _summarize_step(made)
+    for trouble in made.troubles:
+        if trouble.is_fault or not given.quiet:
+            tell(trouble)
+    if not given.quiet:
+        for remark in remarks:
+            say(f"{PROGRAM}: note: {remark}")
+    if found.statistics:
+        for (code, slug), count in counts(made).items():
+            say(f"{count:6} {code} {slug}")
+    if name in FOR_PEOPLE and not given.quiet:
+        say(summary(made))
+
+
+def summary(made: Report) -> str:
+    """One sentence about the run."""
+    files = _many(made.files, "file")
+    if not made.records:
+        return f"No findings in {files}."
+    paths = {record.place.path for record in made.records}
+    fixes = [record.fix.applicability for record in made.records if record.fix is not None]
+    safe, unsafe = fixes.count("safe"), fixes.count("unsafe")
+    sentence = f"{_many(len(made.records), 'finding')} in {len(paths)} of {files}"
+    parts = [
+        *([f"{safe} fixable with `dbsafety fix`"] if safe else []),
+        *(
+            [f"{unsafe} more with `--unsafe-fixes`" if safe else f"{unsafe} fixable with `--unsafe-fixes`"]
+            if unsafe
+            else []
+        ),
+    ]
+    return f"{sentence}; {', '.join(parts)}." if parts else f"{sentence}."
+
+
+def _summarize_step(made: Report) -> None:
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not file or not made.records:
+        return
+    try:
+        with Path(file).open("a", encoding="utf-8") as page:
+            page.write(step_summary(made))
+    except OSError as error:
+        raise UsageFault(f"cannot write the step summary: {error.strerror}", file) from error
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _count(text: str) -> int:
+    """A number of processes, at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number

@@ -1,0 +1,53 @@
+"""The entry point: picks the command, turns faults into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from dbsafety.cli import check, explain
+from dbsafety.cli.console import complain, make_tolerant
+from dbsafety.cli.options import parser
+from dbsafety.model.faults import DbsafetyError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+_ADD: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "check": check.add,
+    "explain": explain.add_explain,
+    "rules": explain.add_rules,
+}
+_RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "check": check.command,
+    "explain": explain.explain,
+    "rules": explain.rules,
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line given, by default the program's own, and return the exit code.
+
+    0 for nothing to report, 1 for findings, 2 for wrong usage, configuration or unreadable input, 130 when
+    interrupted. argparse exits by itself after `--help` and on unknown arguments, with 0 and 2.
+    """
+    make_tolerant()
+    found = parser(_ADD).parse_args(words)
+    try:
+        return _RUN[found.command](found)
+    except DbsafetyError as fault:
+        complain(str(fault))
+        return check.FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes standard output once more at exit: give it a sink.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return check.CLEAN
+
+
+def run() -> None:
+    """The console script."""
+    sys.exit(main())
