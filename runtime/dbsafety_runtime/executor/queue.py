@@ -144,7 +144,10 @@ class TaskQueue(MemoryStore):
         refused = tuple(outcome for outcome in outcomes if outcome.task.task_id not in statuses)
         if rows:
             tx.xid = rows[0][0]
-        reach("in_turn")
+        if outcomes:
+            reach("before_settle_commit")
+        if claimed:
+            reach("before_claim_commit")
         return Turn(statuses, refused, tuple(claimed))
 
     def _call(self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool) -> list[Row]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import select
+import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,6 +23,7 @@ from dbsafety_runtime.storage.errors import Disconnected, ResourceExhausted, Sto
 
 CONNECT_SECONDS: Final = 5
 TCP_USER_TIMEOUT_MS: Final = 12_000
+GUARD_MARGIN: Final = 3.0
 JITTER: Final = random.SystemRandom()
 
 
@@ -27,6 +31,8 @@ class Session(ext.connection):
     """A psycopg2 connection that remembers which statements the server has prepared for it."""
 
     prepared: frozenset[str] = frozenset()
+    limit: float = 20.0
+    busy_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,52 @@ class Target:
         return " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
 
 
+class Guard:
+    """Cuts sessions that a silent peer keeps waiting: a half-open connection whose packets are still acknowledged.
+
+    The server's own limits and TCP's timeouts come first; this one works when no answer of the server arrives at all.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, conn: Session) -> Iterator[None]:
+        """Cut `conn` when the block takes longer than the session's limit; the driver then raises a lost session."""
+        conn.busy_until = time.monotonic() + conn.limit
+        try:
+            yield
+        finally:
+            conn.busy_until = 0.0
+
+    def add(self, conn: Session) -> None:
+        """Look after a new session."""
+        with self._lock:
+            self._sessions.add(conn)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(0.5)
+            with self._lock:
+                overdue = [conn for conn in self._sessions if 0 < conn.busy_until < time.monotonic()]
+            for conn in overdue:
+                self._cut(conn)
+
+    def _cut(self, conn: Session) -> None:
+        """Shut the session's socket down: the call that waits on it returns at once."""
+        conn.busy_until = 0.0
+        with suppress(OSError, psycopg2.Error), socket.socket(fileno=os.dup(conn.fileno())) as channel:
+            channel.shutdown(socket.SHUT_RDWR)
+
+
+GUARD: Final = Guard()
+
+
 def classified(error: psycopg2.Error, conn: ext.connection | None) -> StorageFault:
     """Return the fault for a driver error on `conn` (None: while connecting); counts it."""
     closed = conn is None or conn.closed != 0
@@ -68,7 +120,7 @@ def classified(error: psycopg2.Error, conn: ext.connection | None) -> StorageFau
 def connect(target: Target) -> Session:
     """Open a session with keepalives, timeouts and READ COMMITTED; raises Disconnected."""
     try:
-        return psycopg2.connect(
+        conn: Session = psycopg2.connect(
             target.dsn,
             connection_factory=Session,
             connect_timeout=CONNECT_SECONDS,
@@ -82,6 +134,9 @@ def connect(target: Target) -> Session:
         )
     except psycopg2.Error as error:
         raise classified(error, None) from error
+    conn.limit = target.statement_ms / 1000 + GUARD_MARGIN
+    GUARD.add(conn)
+    return conn
 
 
 @contextmanager
@@ -148,7 +203,7 @@ class Pool:
             return True
         try:
             conn.autocommit = True
-            with conn.cursor() as cur:
+            with GUARD.watch(conn), conn.cursor() as cur:
                 cur.execute("DISCARD ALL")
             conn.autocommit = False
         except psycopg2.Error:

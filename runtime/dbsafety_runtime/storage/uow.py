@@ -27,7 +27,7 @@ from dbsafety_runtime.storage.errors import (
     StorageBug,
     StorageFault,
 )
-from dbsafety_runtime.storage.pg import JITTER, Pool, Session, Target, classified, side_session
+from dbsafety_runtime.storage.pg import GUARD, JITTER, Pool, Session, Target, classified, side_session
 
 CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text"
 XID_STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
@@ -85,7 +85,7 @@ class Transaction:
         conn = self._session()
         reach("before_statement")
         try:
-            with conn.cursor() as cur:
+            with GUARD.watch(conn), conn.cursor() as cur:
                 cur.execute(sql, params)
                 rows = cur.fetchall() if cur.description else []
         except psycopg2.Error as error:
@@ -152,7 +152,7 @@ class Store:
         Raises CommitRefused when a statement had failed and the failure was swallowed, Disconnected when the session
         was lost before the commit or the server says the commit did not happen, CommitUnknown when it cannot say.
         """
-        with self._session(readonly=False) as (conn, tx):
+        with self._session(readonly=None) as (conn, tx):
             yield tx
             self._commit(conn, tx)
 
@@ -165,7 +165,7 @@ class Store:
             _rollback(conn)
 
     @contextmanager
-    def _session(self, *, readonly: bool) -> Iterator[tuple[Session, Transaction]]:
+    def _session(self, *, readonly: bool | None) -> Iterator[tuple[Session, Transaction]]:
         forbid_open_transaction("a second unit of work")
         conn = self._pool.take()
         tx = Transaction(conn)
@@ -196,7 +196,8 @@ class Store:
         pid = conn.info.backend_pid
         reach("before_commit")
         try:
-            conn.commit()
+            with GUARD.watch(conn):
+                conn.commit()
         except psycopg2.Error as error:
             if conn.closed == 0:
                 raise classified(error, conn) from error
@@ -245,6 +246,7 @@ class Store:
 def _rollback(conn: Session) -> None:
     """Roll back; a session that cannot is closed, so that the pool replaces it. Never hides the first error."""
     try:
-        conn.rollback()
+        with GUARD.watch(conn):
+            conn.rollback()
     except psycopg2.Error:
         conn.close()

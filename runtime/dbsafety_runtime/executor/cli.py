@@ -1,0 +1,320 @@
+"""The executor's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final, cast
+from uuid import UUID, uuid4
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from dbsafety_runtime.executor import demo as demonstration
+from dbsafety_runtime.executor import inspect, queue, views
+from dbsafety_runtime.executor.config import Settings, database
+from dbsafety_runtime.executor.handlers import load
+from dbsafety_runtime.executor.pulse import EXIT_STALLED, WorkerIdInUse
+from dbsafety_runtime.executor.shell import shell_handler
+from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.ops import log, metrics
+from dbsafety_runtime.ops.embedded import EmbeddedError
+from dbsafety_runtime.ops.settings import SettingsError, describe
+from dbsafety_runtime.ops.settings import load as load_settings
+from dbsafety_runtime.storage import migrate as migrations
+from dbsafety_runtime.storage.errors import Rejected, SchemaMismatch, StorageBug, StorageFault
+from dbsafety_runtime.storage.pg import wait_for_server
+from dbsafety_runtime.storage.uow import Store
+
+USER_ERRORS: Final = (SettingsError, EmbeddedError, SchemaMismatch, WorkerIdInUse, StorageFault, ImportError, OSError)
+UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+LOG = log.get("cli")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", type=click.Path(path_type=Path), envvar="DBSAFETY_CONFIG", help="TOML file with [executor].")
+@click.option("--dsn", help="Connection string without a password (use a service file, PGPASSFILE or the environment).")
+@click.option("--dsn-service", help="Name of a libpq service (pg_service.conf).")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Data folder of the private server.")
+@click.option("--log-format", type=click.Choice(["json", "logfmt", "console"]))
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.pass_context
+def cli(context: click.Context, /, config: Path | None, dsn: str | None, dsn_service: str | None, **given: Any) -> None:
+    """The task executor on PostgreSQL."""
+    if dsn and log.redact(dsn) != dsn:
+        raise SettingsError("a password in the command line is visible to everyone: use the environment or PGPASSFILE")
+    context.obj = load_settings(Settings, "executor", config, dsn=dsn, service=dsn_service, **given)
+    log.configure(context.obj.log_format, context.obj.log_level)
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[Store]:
+    with database(settings) as target:
+        store = Store(target.named("cli"))
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+@cli.command()
+@click.option("--assignee", help="Whose tasks to run.")
+@click.option("--concurrency", type=click.IntRange(1, 500))
+@click.option("--batch", type=click.IntRange(1, 1000), help="Tasks per slot settled with one commit.")
+@click.option("--handlers", "modules", multiple=True, metavar="MODULE", help="Modules with @handler functions.")
+@click.option("--once", is_flag=True, help="End when nothing is ready.")
+@click.option("--worker-id", type=click.UUID, help="Default: a new one.")
+@click.pass_obj
+def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_id: UUID | None, **given: Any) -> int:
+    """Run tasks until SIGTERM."""
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    handlers = load((*settings.handlers, *modules))
+    if settings.shell_allow:
+        handlers["shell"] = shell_handler(settings.shell_allow)
+    options = WorkerOptions(
+        assignee=settings.assignee,
+        concurrency=settings.concurrency,
+        batch=settings.batch,
+        grace=settings.grace,
+        stall=settings.stall,
+        once=once,
+        session_lock=settings.session_lock,
+        worker_id=worker_id or uuid4(),
+        policy=settings.policy(),
+    )
+    LOG.info("settings", **describe(settings))
+    with database(settings, start=True) as target:
+        wait_for_server(target, settings.start_wait)
+        store = Store(target.named("migrate"))
+        migrations.migrate(store)
+        store.close()
+        if settings.metrics_port:
+            metrics.serve(settings.metrics_port)
+        worker = Worker(target, options, handlers)
+        with _signals(worker.stop):
+            return worker.run()
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT drain; the second one ends the process at once, leases do the rest."""
+    seen: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    yield
+
+
+def _at(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    if value.startswith("+"):
+        return datetime.now(timezone.utc) + timedelta(seconds=_seconds(value[1:]))
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter("use ISO 8601 or +30s, +5m, +2h, +1d") from error
+
+
+def _seconds(text: str) -> float:
+    unit = UNITS.get(text[-1:], 0.0)
+    number = text[:-1] if unit else text
+    try:
+        return float(number) * (unit or 1.0)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 5m, 2h, 1d") from error
+
+
+@cli.command()
+@click.argument("kind")
+@click.option("--assignee", help="Who is to run it.")
+@click.option("--payload", default="{}", help="JSON; - reads standard input.")
+@click.option("--dedupe", help="An open task with this key is returned instead of a new one.")
+@click.option("--group", help="Tasks of a group run one at a time, oldest first.")
+@click.option("--at", callback=_at, help="Not before: ISO 8601, or +5m.")
+@click.option("--priority", type=click.IntRange(-32768, 32767), default=0)
+@click.option("--max-attempts", type=click.IntRange(1), default=5)
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), default=300.0, help="Seconds per attempt.")
+@click.pass_obj
+def enqueue(settings: Settings, /, kind: str, assignee: str | None, payload: str, **options: Any) -> int:
+    """Add a task; print its id and whether it is new."""
+    text = sys.stdin.read() if payload == "-" else payload
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"the payload is not JSON: {error}") from error
+    options |= {"assignee": assignee or settings.assignee, "max_payload": settings.max_payload}
+    with _store(settings) as store:
+        task_id, new = store.run(partial(queue.enqueue, kind=kind, payload=value, **options))
+    click.echo(f"{task_id} {'new' if new else 'existing'}")
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--watch", type=click.FloatRange(0.2), help="Refresh every so many seconds.")
+@click.pass_obj
+def status(settings: Settings, *, as_json: bool, watch: float | None) -> int:
+    """Show tasks by state, the oldest due, lease lag, workers and last failures."""
+    with _store(settings) as store:
+        if as_json:
+            click.echo(json.dumps(inspect.status(store).as_json(), default=str))
+        elif watch is None:
+            Console().print(views.status(inspect.status(store)))
+        else:
+            with Live(views.status(inspect.status(store))) as live:
+                while True:
+                    time.sleep(watch)
+                    live.update(views.status(inspect.status(store)))
+    return 0
+
+
+@cli.command(name="reset-stuck")
+@click.option("--worker", type=click.UUID, help="Only this worker's tasks.")
+@click.option("--older-than", default="0s", help="Only tasks started so long ago, such as 10m.")
+@click.option("--dry-run", is_flag=True)
+@click.option("--force", multiple=True, type=int, metavar="ID", help="Take this running task from its owner.")
+@click.pass_obj
+def reset_stuck(
+    settings: Settings, *, worker: UUID | None, older_than: str, dry_run: bool, force: tuple[int, ...]
+) -> int:
+    """Hand back tasks whose lease has ended or whose worker is dead; never a living worker's."""
+    with _store(settings) as store:
+        if force and not dry_run:
+            moved = queue.move(store, force, event="forced")
+            return _report(force, moved, "handed back", "is not running")
+        found = queue.rescue(store, settings.policy(), worker=worker, older=_seconds(older_than), dry=dry_run)
+    for task_id, state in found:
+        click.echo(f"{task_id} {state}")
+    click.echo(f"{len(found)} stuck tasks {'found' if dry_run else 'reset'}", err=True)
+    return 0
+
+
+def _report(asked: Sequence[int], done: Sequence[int], yes: str, no: str) -> int:
+    for task_id in asked:
+        click.echo(f"{task_id} {yes if task_id in done else no}")
+    return 0 if set(asked) == set(done) else 1
+
+
+@cli.command()
+@click.argument("ids", nargs=-1, required=True, type=int)
+@click.pass_obj
+def redrive(settings: Settings, ids: tuple[int, ...]) -> int:
+    """Give failed or dead tasks a new start."""
+    with _store(settings) as store:
+        moved = queue.move(store, ids, event="redriven")
+    return _report(ids, moved, "assigned", "unchanged: neither failed nor dead, or an open task has its dedupe key")
+
+
+@cli.command()
+@click.argument("ids", nargs=-1, required=True, type=int)
+@click.pass_obj
+def cancel(settings: Settings, ids: tuple[int, ...]) -> int:
+    """Cancel tasks that have not started."""
+    with _store(settings) as store:
+        moved = queue.move(store, ids, event="cancelled")
+    return _report(ids, moved, "cancelled", "unchanged: not waiting")
+
+
+@cli.command()
+@click.argument("assignee")
+@click.argument("max_running", type=click.IntRange(0))
+@click.pass_obj
+def limit(settings: Settings, assignee: str, max_running: int) -> int:
+    """Limit how many tasks of ASSIGNEE run at once, over all workers and hosts."""
+    with _store(settings) as store:
+        queue.set_limit(store, assignee, max_running)
+    return 0
+
+
+@cli.command()
+@click.argument("task_id", type=int)
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_obj
+def history(settings: Settings, task_id: int, *, as_json: bool) -> int:
+    """Show every change of state of a task."""
+    with _store(settings) as store:
+        events = inspect.history(store, task_id)
+    if as_json:
+        click.echo(json.dumps(events, default=str))
+    else:
+        Console().print(views.history(events))
+    return 0 if events else 1
+
+
+@cli.command()
+@click.option("--assignee")
+@click.option("--max-due", default="60s", help="How long a task may be due before that is a problem.")
+@click.pass_obj
+def health(settings: Settings, *, assignee: str | None, max_due: str) -> int:
+    """Judge the executor: exit code 0 healthy, 1 degraded, 2 down; one line, then JSON."""
+    try:
+        with _store(settings) as store:
+            found = inspect.health(store, assignee=assignee, max_due=_seconds(max_due))
+    except EmbeddedError as error:
+        found = inspect.Health(2, (str(error),))
+    click.echo(f"{found.word}: {'; '.join(found.reasons) or 'all good'}")
+    click.echo(json.dumps({"code": found.code, "schema": found.schema, "reasons": found.reasons}))
+    return found.code
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Only compare; exit code 1 when something is to be done.")
+@click.pass_obj
+def migrate(settings: Settings, *, check: bool) -> int:
+    """Bring the schema up to date."""
+    with _store(settings) as store:
+        try:
+            version = migrations.check(store) if check else migrations.migrate(store)
+        except SchemaMismatch as error:
+            click.echo(str(error), err=True)
+            return 1
+    click.echo(f"schema {version}")
+    return 0
+
+
+@cli.command()
+@click.option("--faults", is_flag=True, help="Kill workers, end sessions and restart the server meanwhile.")
+@click.option("--tasks", type=click.IntRange(1), default=1000)
+@click.option("--seed", type=int, default=0)
+def demo(*, faults: bool, tasks: int, seed: int) -> int:
+    """Run tasks on a private, throw-away server and prove the invariants."""
+    return demonstration.run(tasks=tasks, faults=faults, seed=seed, say=click.echo)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; a user's error is one line and exit code 2, our bug exit code 70."""
+    name = "dbsafety_runtime executor"
+    try:
+        return cast("int", cli.main(list(arguments), prog_name=f"python -m {name}", standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except Rejected as fault:
+        click.echo(f"{name}: {fault}", err=True)
+        return 2
+    except StorageBug:
+        LOG.critical("bug: ending the process, leases hand its tasks on", exc_info=True)
+        return EXIT_STALLED
+    except USER_ERRORS as error:
+        click.echo(f"{name}: {log.redact(str(error))}", err=True)
+        return 2

@@ -1,0 +1,99 @@
+"""The executor's settings, and the database they name: a DSN, a service, or a private server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg2.extensions as ext
+from psycopg2 import ProgrammingError
+
+from dbsafety_runtime.executor.model import Policy
+from dbsafety_runtime.ops.embedded import EmbeddedError, EmbeddedPostgres, running_dsn
+from dbsafety_runtime.ops.settings import SettingsError
+from dbsafety_runtime.storage.pg import Target
+
+NEEDS: Final = "give --dsn-service, DBSAFETY_EXECUTOR_DSN or the setting executor.dsn"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[executor]` of the TOML file or DBSAFETY_EXECUTOR_*; times in seconds."""
+
+    dsn: str = ""
+    service: str = ""
+    data_dir: Path | None = None
+    assignee: str = "default"
+    handlers: tuple[str, ...] = ()
+    shell_allow: tuple[str, ...] = ()
+    concurrency: int = 1
+    batch: int = 1
+    lease: float = 30.0
+    heartbeat: float = 5.0
+    poll: float = 1.0
+    max_lost: int = 3
+    backoff: float = 2.0
+    backoff_cap: float = 600.0
+    max_payload: int = 1_000_000
+    grace: float = 25.0
+    stall: float = 60.0
+    start_wait: float = 60.0
+    statement_timeout: float = 15.0
+    lock_timeout: float = 5.0
+    session_lock: bool = True
+    metrics_port: int | None = None
+    log_format: str = "json"
+    log_level: str = "info"
+
+    def policy(self) -> Policy:
+        """Return the queue's policy; raises SettingsError for times that cannot work together."""
+        try:
+            return Policy(
+                lease=self.lease,
+                heartbeat=self.heartbeat,
+                poll=self.poll,
+                max_lost=self.max_lost,
+                backoff=self.backoff,
+                backoff_cap=self.backoff_cap,
+                max_payload=self.max_payload,
+            )
+        except ValueError as error:
+            raise SettingsError(f"executor settings: {error}") from error
+
+    def target(self, dsn: str) -> Target:
+        """Return the target for a DSN; raises SettingsError when libpq cannot read it."""
+        try:
+            ext.parse_dsn(dsn)
+        except ProgrammingError as error:
+            raise SettingsError(f"the DSN is not valid: {str(error).strip()}") from error
+        return Target(dsn, statement_ms=int(self.statement_timeout * 1000), lock_ms=int(self.lock_timeout * 1000))
+
+
+def state_dir() -> Path:
+    """Where persistent data lives: systemd's STATE_DIRECTORY, else the XDG state folder."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(given) if given else Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local/state")) / "dbsafety"
+
+
+@contextmanager
+def database(settings: Settings, *, start: bool = False) -> Iterator[Target]:
+    """The target of the settings; without DSN and service the private server of the data folder.
+
+    That server is started when `start`, else only used when it runs. Raises SettingsError or EmbeddedError.
+    """
+    if settings.dsn or settings.service:
+        yield settings.target(settings.dsn or f"service={settings.service}")
+        return
+    folder = settings.data_dir or state_dir() / "postgres"
+    running = running_dsn(folder)
+    if running is not None:
+        yield settings.target(running)
+    elif start:
+        with EmbeddedPostgres(folder) as server:
+            yield settings.target(server.dsn)
+    else:
+        raise EmbeddedError(f"no server runs in {folder}: start `executor run` first, or {NEEDS}")

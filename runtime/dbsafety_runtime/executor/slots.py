@@ -1,0 +1,191 @@
+"""Slots: the threads that run handlers. A hung handler cannot be killed, so its slot is abandoned and replaced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from dbsafety_runtime.executor.handlers import Context, Handler, attempt
+from dbsafety_runtime.executor.model import Outcome, Task, error_detail
+from dbsafety_runtime.executor.queue import TaskQueue
+from dbsafety_runtime.ops import log
+
+CANCEL_GRACE: Final = 2.0
+LOG = log.get("slots")
+
+
+class DeadlineExceeded(Exception):
+    """An attempt ran longer than its task's deadline."""
+
+
+class Slots:
+    """`size` threads that take tasks from a local queue, and the ledger of every attempt this worker holds.
+
+    A held attempt is waiting, running, or done and not yet settled. `wake` is set when nothing more runs or `batch`
+    outcomes wait, so that the main loop settles many with one commit.
+    """
+
+    def __init__(
+        self,
+        queue: TaskQueue,
+        handlers: Mapping[str, Handler],
+        *,
+        size: int,
+        batch: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self._handlers, self._store, self._queue = handlers, queue.store, queue
+        self._wake, self._batch = wake, batch
+        self._changed = threading.Condition()
+        self._waiting: deque[Task] = deque()
+        self._running: dict[int, tuple[Context, float]] = {}
+        self._done: list[Outcome] = []
+        self._held: dict[int, int] = {}
+        self._abandoned = 0
+        self._closed = False
+        for _ in range(size):
+            self._spawn()
+
+    def _spawn(self) -> None:
+        threading.Thread(target=self._work, name="slot", daemon=True).start()
+
+    def add(self, tasks: tuple[Task, ...]) -> None:
+        """Hand claimed tasks to the slots."""
+        with self._changed:
+            self._waiting.extend(tasks)
+            self._held.update((task.task_id, task.attempt) for task in tasks)
+            self._changed.notify(len(tasks))
+
+    def held(self) -> dict[int, int]:
+        """Return the attempts whose leases this worker must renew, by task id."""
+        with self._changed:
+            return dict(self._held)
+
+    @property
+    def count(self) -> int:
+        """How many attempts this worker holds."""
+        return len(self._held)
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads are stuck in handlers past their deadline."""
+        return self._abandoned
+
+    def ready(self) -> bool:
+        """Whether outcomes wait and it is time to settle them: enough of them, or nothing else going on."""
+        return len(self._done) >= self._batch or (bool(self._done) and not self._waiting and not self._running)
+
+    def take_done(self) -> tuple[Outcome, ...]:
+        """Return the outcomes to settle; they stay held until `settled`."""
+        with self._changed:
+            done, self._done = tuple(self._done), []
+            return done
+
+    def settled(self, outcomes: tuple[Outcome, ...]) -> None:
+        """Forget attempts whose outcome the database knows or has refused."""
+        with self._changed:
+            for outcome in outcomes:
+                self._forget(outcome.task)
+
+    def _forget(self, task: Task) -> None:
+        if self._held.get(task.task_id) == task.attempt:
+            del self._held[task.task_id]
+
+    def lose(self, ids: tuple[int, ...]) -> None:
+        """Cancel attempts that belong to another worker now."""
+        with self._changed:
+            for task_id in ids:
+                if task_id in self._running:
+                    self._running[task_id][0].cancel("lease lost")
+                self._waiting = deque(task for task in self._waiting if task.task_id not in ids)
+                if task_id not in self._running:
+                    self._held.pop(task_id, None)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                task = self._waiting.popleft()
+                context = Context(task, self._store, self._queue)
+                self._running[task.task_id] = (context, time.monotonic())
+            outcome = attempt(self._handlers, context)
+            with self._changed:
+                if self._running.get(task.task_id, (None,))[0] is not context:
+                    self._abandoned -= 1
+                    return  # abandoned meanwhile: another thread has this slot, the outcome is decided
+                del self._running[task.task_id]
+                if outcome is None:
+                    self._forget(task)
+                else:
+                    self._done.append(outcome)
+                enough = self.ready() or outcome is None
+            if enough:
+                self._wake()
+
+    def enforce_deadlines(self) -> None:
+        """Cancel attempts past their deadline; abandon those that have not stopped `CANCEL_GRACE` seconds later."""
+        now = time.monotonic()
+        with self._changed:
+            for context, since in list(self._running.values()):
+                over = now - since - context.task.deadline
+                if over > 0:
+                    context.cancel("deadline")
+                if over > CANCEL_GRACE:
+                    self._abandon(context)
+
+    def _abandon(self, context: Context) -> None:
+        task = context.task
+        LOG.error("handler hangs, slot abandoned", task_id=task.task_id, attempt=task.attempt, kind=task.kind)
+        del self._running[task.task_id]
+        self._abandoned += 1
+        error = DeadlineExceeded(f"no end within {task.deadline:g} s, and no reaction to the cancel flag")
+        self._done.append(Outcome(task, "retry", error_detail(error)))
+        self._spawn()
+
+    def next_deadline(self) -> float:
+        """Return the seconds until a running attempt must be looked at; at most a second."""
+        now = time.monotonic()
+        with self._changed:
+            due = [since + context.task.deadline - now for context, since in self._running.values()]
+        return max(0.01, min([1.0, *due]))
+
+    def hand_back(self) -> None:
+        """Turn what waits into outcomes that give it back; used once claiming has stopped."""
+        with self._changed:
+            self._done.extend(Outcome(task, "handback") for task in self._waiting)
+            self._waiting.clear()
+
+    def cancel_all(self, reason: str) -> None:
+        """Ask every running handler to stop."""
+        with self._changed:
+            for context, _ in self._running.values():
+                context.cancel(reason)
+
+    def surrender(self) -> None:
+        """Give back what still runs; the process is about to end, and with it the handlers."""
+        with self._changed:
+            self._done.extend(Outcome(context.task, "handback") for context, _ in self._running.values())
+            self._abandoned += len(self._running)
+            self._running.clear()
+
+    @property
+    def outcomes(self) -> bool:
+        """Whether outcomes wait to be settled."""
+        return bool(self._done)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a handler runs or an outcome is not settled."""
+        return bool(self._running or self._done)
+
+    def close(self) -> None:
+        """Let idle slot threads end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
