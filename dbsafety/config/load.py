@@ -65,12 +65,7 @@ def settings_from(table: Mapping[str, object]) -> Settings:
 
 def overlaid(settings: Settings, table: Mapping[str, object]) -> Settings:
     """The settings with some replaced by values as TOML would give them. Raises ConfigFault."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        try:
-            values[SETTINGS[key].attribute] = convert(SETTINGS[key], value)
-        except Misfit as error:
-            raise ConfigFault(f"{key}: {error}") from error
+    values: dict[str, Any] = {SETTINGS[key].attribute: _converted(None, key, value) for key, value in table.items()}
     return replace(settings, **values)
 
 
@@ -116,14 +111,17 @@ def _parse(file: Path, data: bytes) -> Mapping[str, object]:
 def _settings(file: Path | None, table: Mapping[str, object]) -> Settings:
     values: dict[str, Any] = {}  # what `convert` made of each; a test compares it with the fields
     for key, value in table.items():
-        setting = SETTINGS.get(key)
-        if setting is None:
+        if key not in SETTINGS:
             raise _fault(file, key, f"unknown setting {key!r}{did_you_mean(key, SETTINGS)}")
-        try:
-            values[setting.attribute] = convert(setting, value)
-        except Misfit as error:
-            raise _fault(file, key, f"{key}: {error}") from error
+        values[SETTINGS[key].attribute] = _converted(file, key, value)
     return Settings(**values)
+
+
+def _converted(file: Path | None, key: str, value: object) -> object:
+    try:
+        return convert(SETTINGS[key], value)
+    except Misfit as error:
+        raise _fault(file, key, f"{key}: {error}") from error
 
 
 def _fault(file: Path | None, key: str, message: str) -> ConfigFault:

@@ -12,29 +12,25 @@ from dbsafety.model.rewrite import Applicability
 
 OUTPUT_FORMATS = ("full", "concise", "json", "jsonl", "sarif", "github", "gitlab")
 
-ALWAYS_EXCLUDED = frozenset(
-    {
-        ".bzr",
-        ".direnv",
-        ".eggs",
-        ".git",
-        ".hg",
-        ".mypy_cache",
-        ".nox",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".svn",
-        ".tox",
-        ".venv",
-        "__pycache__",
-        "__pypackages__",
-        "node_modules",
-        "site-packages",
-        "venv",
-    }
+DEFAULT_EXCLUDE = (
+    ".bzr",
+    ".direnv",
+    ".eggs",
+    ".git",
+    ".hg",
+    ".mypy_cache",
+    ".nox",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".svn",
+    ".tox",
+    ".venv",
+    "__pycache__",
+    "__pypackages__",
+    "node_modules",
+    "site-packages",
+    "venv",
 )
-"""Names of folders that are never looked into unless they are named."""
-
 # Test files by the naming of pytest and unittest, and the folders that hold them.
 DEFAULT_TEST_PATHS = ("test_*.py", "*_test.py", "test.py", "tests.py", "conftest.py", "test/", "tests/")
 
@@ -131,12 +127,18 @@ class Settings:
         ),
     )
     exclude: tuple[str, ...] = field(
-        default=(),
+        default=DEFAULT_EXCLUDE,
         metadata=_about(
             "exclude",
             Kind.GLOBS,
-            "Files and folders not to look into, besides what git ignores, virtual environments and tool caches.",
+            "Files and folders not to look into, besides what git ignores; replaces the default.",
             flag=True,
+        ),
+    )
+    extend_exclude: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "extend-exclude", Kind.GLOBS, "Files and folders not to look into, besides `exclude`.", flag=True
         ),
     )
     force_exclude: bool = field(
@@ -181,6 +183,11 @@ class Settings:
         default="full",
         metadata=_about("output-format", Kind.CHOICE, "How findings are written.", flag=True, choices=OUTPUT_FORMATS),
     )
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """All patterns of files and folders not to look into."""
+        return (*self.exclude, *self.extend_exclude)
 
 
 def _table() -> Mapping[str, Setting]:

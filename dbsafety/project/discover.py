@@ -10,11 +10,11 @@ from pathlib import Path
 from dbsafety.check.paths import absolute, in_project, shown
 from dbsafety.config.globs import matches
 from dbsafety.config.load import Configuration
-from dbsafety.config.settings import ALWAYS_EXCLUDED
 from dbsafety.model.faults import UnreadableFault
 from dbsafety.project.git import ignored, work_tree
 
 SUFFIXES = (".py", ".pyi")
+_SPECIAL = frozenset("*?[]/\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
     """Find the Python files in `paths`.
 
     Folders are searched for `.py` and `.pyi` files, without following links to folders, leaving out what git
-    ignores, tool folders and `exclude`. A file that is named is taken whatever its name; with `force-exclude` the
+    ignores and what is excluded. A file that is named is taken whatever its name; with `force-exclude` the
     exclusions count for it, too.
     """
     search = _Search(configuration)
@@ -44,8 +44,7 @@ def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
 def is_excluded(path: str | Path, configuration: Configuration, *, folder: bool = False) -> bool:
     """Whether the exclusions name this path or a folder above it, up to the project root."""
     name = in_project(path, configuration.root)
-    folders = name.split("/") if folder else name.split("/")[:-1]
-    return not ALWAYS_EXCLUDED.isdisjoint(folders) or matches(name, configuration.settings.exclude, folder=folder)
+    return matches(name, configuration.settings.excluded, folder=folder)
 
 
 @dataclass(slots=True)
@@ -54,6 +53,14 @@ class _Search:
     faults: list[UnreadableFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _trees: dict[Path, frozenset[str]] = field(default_factory=dict)
+    _names: frozenset[str] = frozenset()
+    _patterns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Part the plain names, which a set answers at once, from the patterns."""
+        patterns = self.configuration.settings.excluded
+        self._names = frozenset(pattern for pattern in patterns if not _SPECIAL.intersection(pattern))
+        self._patterns = tuple(pattern for pattern in patterns if _SPECIAL.intersection(pattern))
 
     def under(self, path: str) -> Iterator[tuple[str, bool]]:
         """The files at a path of the command line."""
@@ -106,11 +113,12 @@ class _Search:
             return False
 
     def _is_excluded(self, entry: os.DirEntry[str]) -> bool:
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if is_folder and entry.name in ALWAYS_EXCLUDED:
+        if entry.name in self._names:
             return True
-        patterns = self.configuration.settings.exclude
-        return bool(patterns) and matches(in_project(entry.path, self.configuration.root), patterns, folder=is_folder)
+        folder = entry.is_dir(follow_symlinks=False)
+        return bool(self._patterns) and matches(
+            in_project(entry.path, self.configuration.root), self._patterns, folder=folder
+        )
 
     def _ignored_in(self, tree: Path | None) -> frozenset[str]:
         if tree is None:
