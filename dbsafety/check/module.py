@@ -113,7 +113,7 @@ def _unparsed(fault: SourceFault, data: bytes, path: str, session: Session, code
 
 
 def _crash(error: Exception, path: str) -> RuleCrash:
-    """One line that says where in dbsafety it happened: the innermost frame."""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(where.filename).name}:{where.lineno}"
-    return RuleCrash(f"DBS004 internal error in {place}: {type(error).__name__}: {error}", path)
+    """One line that says where in dbsafety it happened: the innermost of our own frames."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "dbsafety" in Path(frame.filename).parts]
+    place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
+    return RuleCrash(f"{INCOMPLETE.code} internal error in {place}: {type(error).__name__}: {error}", path)

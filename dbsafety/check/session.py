@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbsafety.check.paths import import_roots, in_project
+from dbsafety.check.wrappers import driver_table
 from dbsafety.config.globs import matches
 from dbsafety.config.load import Configuration, line_of
 from dbsafety.config.select import choose, matching, require_known
 from dbsafety.config.settings import Settings
+from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.program import Program
 from dbsafety.model.faults import ConfigFault, SourceFault
 from dbsafety.rules.registry import RETIRED, all_rules
@@ -21,12 +23,13 @@ from dbsafety.source.text import SourceText
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run in one process. `codes` are the rules that run, `known` all that exist."""
+    """One run in one process: `codes` are the rules that run, `known` all that exist, `table` has the wrappers."""
 
     settings: Settings
     root: Path
     codes: frozenset[str]
     known: frozenset[str]
+    table: DriverTable
     program: Program
 
     @classmethod
@@ -41,7 +44,9 @@ class Session:
         codes = choose(settings.select, settings.extend_select, settings.ignore, defaults)
         if roots is None:
             roots = import_roots(configuration.root, settings.source_roots, files)
-        return cls(settings, configuration.root, codes, frozenset(defaults), Program(roots, _read))
+        return cls(
+            settings, configuration.root, codes, frozenset(defaults), _table(configuration), Program(roots, _read)
+        )
 
     def codes_for(self, path: str) -> frozenset[str]:
         """The rules that run on this file: those chosen, less the ones ignored for its path."""
@@ -55,6 +60,13 @@ class Session:
     def is_test(self, path: str) -> bool:
         """Whether the file is test code by its path."""
         return matches(in_project(path, self.root), self.settings.test_paths)
+
+
+def _table(configuration: Configuration) -> DriverTable:
+    try:
+        return driver_table(configuration.settings.wrappers)
+    except ConfigFault as fault:
+        raise _located(fault, configuration.file, "wrappers") from fault
 
 
 def _require_codes(configuration: Configuration, known: Mapping[str, bool]) -> None:
@@ -75,9 +87,13 @@ def _require(file: Path | None, key: str, selectors: Sequence[str], known: Mappi
     try:
         require_known(selectors, known, RETIRED, key)
     except ConfigFault as fault:
-        line = line_of(file, key) if file is not None else 0
-        # Not in the file: it came from the command line.
-        raise ConfigFault(fault.message, str(file) if line else "", line) from fault
+        raise _located(fault, file, key) from fault
+
+
+def _located(fault: ConfigFault, file: Path | None, key: str) -> ConfigFault:
+    """The fault with the place of its setting; without, when it came from the command line."""
+    line = line_of(file, key) if file is not None else 0
+    return ConfigFault(fault.message, str(file) if line else "", line)
 
 
 def _read(path: str) -> ast.Module | None:
