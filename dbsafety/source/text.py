@@ -53,8 +53,8 @@ class SourceText:
             line = len(re.findall(rb"\r\n|\r|\n", body[: error.start])) + 1
             found = f"byte 0x{body[error.start]:02x}"
             raise SourceFault(f"{found} is not valid {encoding}; name the encoding in a cookie", path, line) from error
-        except (LookupError, ValueError) as error:
-            raise SourceFault(f"cannot decode as {encoding}: {error}", path, 1) from error
+        except LookupError as error:
+            raise SourceFault(f"{encoding} is not a text encoding", path, 1) from error
         return cls._index(data, text, encoding, bom)
 
     @classmethod
