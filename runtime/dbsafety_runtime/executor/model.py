@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-Verdict = Literal["completed", "failed", "retry", "handback"]
+# handback: not begun or stopped on request; interrupted: the database was the reason. Neither counts as a failure.
+Verdict = Literal["completed", "failed", "retry", "handback", "interrupted"]
 TRACE_LIMIT: Final = 8_000
 CHANNEL: Final = "jr_task_announcements"
 MAX_PAYLOAD: Final = 1_000_000

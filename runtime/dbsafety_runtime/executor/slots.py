@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from dbsafety_runtime.executor.handlers import Context, Handler, attempt
+from dbsafety_runtime.executor.handlers import DEADLINE, Context, Handler, attempt
 from dbsafety_runtime.executor.model import Outcome, Task, error_detail
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import log
@@ -135,7 +135,7 @@ class Slots:
             for context, since in list(self._running.values()):
                 over = now - since - context.task.deadline
                 if over > 0:
-                    context.cancel("deadline")
+                    context.cancel(DEADLINE)
                 if over > CANCEL_GRACE:
                     self._abandon(context)
 

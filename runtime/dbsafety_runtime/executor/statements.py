@@ -14,6 +14,11 @@ READY: Final = """status = 'assigned' AND run_at <= statement_timestamp() AND (g
     SELECT FROM jr_task_announcements g WHERE g.group_key = q.group_key AND g.task_id <> q.task_id
       AND (g.status = 'in_progress' OR g.status = 'assigned' AND g.task_id < q.task_id)))"""
 
+AGAIN: Final = (
+    """(o.verdict IN ('handback', 'interrupted') OR o.verdict = 'retry' AND t.failures + 1 < t.max_attempts)"""
+)
+JITTER: Final = "(0.5 + random() / 2)"
+
 # $1 owner, $2-$5 outcomes, $6 backoff, $7 its cap, $8 assignee, $9 how many, $10 lease, $11 solo, $12 lost leases that
 # make a task a suspect: suspects run alone (solo), so that one that kills its worker takes no neighbours down.
 SETTLE_AND_CLAIM: Final = Prepared(
@@ -22,15 +27,14 @@ SETTLE_AND_CLAIM: Final = Prepared(
     """
 WITH settled AS (
   UPDATE jr_task_announcements t SET
-    status = CASE WHEN o.verdict = 'handback' OR o.verdict = 'retry' AND t.failures + 1 < t.max_attempts THEN 'assigned'
-      WHEN o.verdict = 'completed' THEN 'completed' ELSE 'failed' END,
-    finished_at = CASE WHEN o.verdict = 'handback' OR o.verdict = 'retry' AND t.failures + 1 < t.max_attempts THEN NULL
-      ELSE clock_timestamp() END,
+    status = CASE WHEN o.verdict = 'completed' THEN 'completed' WHEN <again> THEN 'assigned' ELSE 'failed' END,
+    finished_at = CASE WHEN <again> THEN NULL ELSE clock_timestamp() END,
     failures = t.failures + (o.verdict IN ('retry', 'failed'))::int,
-    run_at = CASE WHEN o.verdict = 'retry' THEN clock_timestamp()
-        + make_interval(secs => least($7, $6 * 2 ^ least(t.failures, 30)) * (0.5 + random() / 2)) ELSE t.run_at END,
+    run_at = CASE WHEN o.verdict IN ('retry', 'interrupted') THEN clock_timestamp() + make_interval(secs => <jitter>
+      * least($7, CASE o.verdict WHEN 'retry' THEN $6 * 2 ^ least(t.failures, 30) ELSE 0.1 * 2 ^ least(t.attempt, 30) END))
+      ELSE t.run_at END,
     result = CASE WHEN o.verdict = 'completed' THEN o.detail::jsonb ELSE t.result END,
-    last_error = CASE WHEN o.verdict IN ('retry', 'failed') THEN o.detail::jsonb ELSE t.last_error END,
+    last_error = CASE WHEN o.verdict IN ('retry', 'failed', 'interrupted') THEN o.detail::jsonb ELSE t.last_error END,
     lease_owner = NULL, lease_until = NULL
   FROM unnest($2, $3, $4, $5) AS o (task_id, attempt, verdict, detail)
   WHERE t.task_id = o.task_id AND t.attempt = o.attempt AND t.lease_owner = $1 AND t.status = 'in_progress'
@@ -45,14 +49,18 @@ WITH settled AS (
   FROM picked WHERE t.task_id = picked.task_id RETURNING t.*
 ), history AS (
   INSERT INTO task_history (task_id, attempt, event, actor, detail)
-  SELECT task_id, attempt, CASE WHEN verdict = 'handback' THEN 'handed_back' WHEN status = 'assigned' THEN 'retried'
-    ELSE status END, $1, CASE WHEN verdict IN ('retry', 'failed') THEN last_error END FROM settled
+  SELECT task_id, attempt, CASE WHEN verdict IN ('handback', 'interrupted') THEN 'handed_back'
+    WHEN status = 'assigned' THEN 'retried' ELSE status END, $1,
+    CASE WHEN verdict IN ('retry', 'failed', 'interrupted') THEN last_error END FROM settled
   UNION ALL SELECT task_id, attempt, 'claimed', $1, NULL FROM claimed
 )
 SELECT (SELECT pg_current_xact_id()::text), true, status, <task> FROM claimed
 UNION ALL SELECT (SELECT pg_current_xact_id()::text), false, status, task_id, attempt,
   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM settled
-""".replace("<ready>", READY).replace("<task>", TASK),
+""".replace("<ready>", READY)
+    .replace("<task>", TASK)
+    .replace("<again>", AGAIN)
+    .replace("<jitter>", JITTER),
 )
 
 START: Final = """
