@@ -6,15 +6,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dbsafety.drivers import sqlite3
-from dbsafety.drivers.dbapi import NEUTRAL, methods
-from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, Effect, HandleKind, HandleSpec, MethodSpec, WithSpec
+from dbsafety.drivers.dbapi import NEUTRAL
+from dbsafety.drivers.spec import (
+    ConstructorSpec,
+    DriverSpec,
+    Effect,
+    HandleKind,
+    HandleSpec,
+    MethodSpec,
+    Switch,
+    WithSpec,
+)
 
-_IMMEDIATE = ("interrupt",)
 _LEAVE = WithSpec(success=Effect.CLOSE, error=Effect.CLOSE, closes=True, is_async=True)
+_KEYWORDS = {"execute": "sql", "executemany": "sql", "executescript": "sql_script"}
 
 
 def _awaited(rows: Mapping[str, MethodSpec], *names: str) -> dict[str, MethodSpec]:
-    return {name: replace(rows[name], is_async=name not in _IMMEDIATE) for name in names}
+    return {name: replace(rows[name], is_async=True, sql_keyword=_KEYWORDS.get(name)) for name in names}
 
 
 _PASSED_ON = (
@@ -31,7 +40,7 @@ CONNECTION = HandleSpec(
         **_awaited(sqlite3.CONNECTION.methods, *_PASSED_ON),
         "execute_fetchall": MethodSpec(Effect.EXECUTE, sql=0, sql_keyword="sql", is_async=True),
         "execute_insert": MethodSpec(Effect.EXECUTE, sql=0, sql_keyword="sql", is_async=True),
-        **methods(NEUTRAL, "run start stop"),
+        "stop": NEUTRAL,
     },
     with_block=_LEAVE,
 )
@@ -45,8 +54,12 @@ CURSOR = HandleSpec(
     with_block=WithSpec(success=Effect.NEUTRAL, error=Effect.NEUTRAL, closes=True, is_async=True),
 )
 
+_ERRORS = (
+    *("DatabaseError", "Error", "IntegrityError", "NotSupportedError", "OperationalError", "ProgrammingError"),
+    "Warning",
+)
 _ALIASES = {
-    **{f"aiosqlite.{name.rpartition('.')[2]}": name for name in sqlite3.ERRORS},
+    **{f"aiosqlite.{name}": f"sqlite3.{name}" for name in _ERRORS},
     **{f"aiosqlite.core.{name}": f"aiosqlite.{name}" for name in ("Connection", "Cursor", "connect")},
     "aiosqlite.cursor.Cursor": "aiosqlite.Cursor",
 }
@@ -62,7 +75,10 @@ AIOSQLITE = DriverSpec(
     keeps_lock=True,
     begins_on_read=False,
     server="SQLite",
-    autocommit=sqlite3.SWITCHES,
+    # There is no attribute `autocommit`, and assigning it would do nothing.
+    autocommit=tuple(
+        switch for switch in sqlite3.SWITCHES if (switch.by, switch.name) != (Switch.ATTRIBUTE, "autocommit")
+    ),
     rollback_in_autocommit=False,
     is_async=True,
     aliases=_ALIASES,

@@ -185,7 +185,7 @@ PSYCOPG2 = DriverSpec(
     rollback_in_autocommit=False,
     constants=_CONSTANTS,
     aliases={
-        **moved(map(last_part, _STANDARD), "psycopg2", "psycopg2._psycopg"),
+        **moved(map(last_part, _STANDARD), "psycopg2", "psycopg2._psycopg", "psycopg2.errors"),
         **moved(
             ("QueryCanceledError", "TransactionRollbackError"), _EXTENSIONS, "psycopg2._psycopg", "psycopg2.errors"
         ),

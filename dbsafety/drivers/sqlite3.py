@@ -29,15 +29,15 @@ from dbsafety.drivers.spec import (
 )
 
 ERRORS = standard_errors("sqlite3")
-_SCRIPT = MethodSpec(Effect.SCRIPT, returns=HandleKind.CURSOR, sql=0, sql_keyword="sql_script")
+_SCRIPT = MethodSpec(Effect.SCRIPT, returns=HandleKind.CURSOR, sql=0)
 
 CONNECTION = HandleSpec(
     kind=HandleKind.CONNECTION,
     classes=("sqlite3.Connection",),
     methods={
         "cursor": makes(HandleKind.CURSOR),
-        "execute": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0, sql_keyword="sql"),
-        "executemany": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0, sql_keyword="sql", many=True),
+        "execute": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0),
+        "executemany": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0, many=True),
         "executescript": _SCRIPT,
         "commit": COMMIT,
         "rollback": ROLLBACK,
@@ -58,9 +58,9 @@ CURSOR = HandleSpec(
     kind=HandleKind.CURSOR,
     classes=("sqlite3.Cursor",),
     methods={
-        "execute": statement("sql", returns_self=True),
-        "executemany": statement("sql", many=True, returns_self=True),
-        "executescript": MethodSpec(Effect.SCRIPT, returns_self=True, sql=0, sql_keyword="sql_script"),
+        "execute": statement(None, returns_self=True),
+        "executemany": statement(None, many=True, returns_self=True),
+        "executescript": MethodSpec(Effect.SCRIPT, returns_self=True, sql=0),
         **methods(FETCH, "fetchall fetchmany fetchone"),
         **methods(NEUTRAL, "close setinputsizes setoutputsize"),
     },

@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dbsafety.drivers.spec import ErrorSpec
 
 PSYCOPG2: Mapping[str, str] = {
-    "builtins.Exception": """
-        Error Warning
-    """,
     "psycopg2.DataError": """
         ArraySubscriptError BadCopyFileFormat CharacterNotInRepertoire DataException DatetimeFieldOverflow
         DivisionByZero DuplicateJsonObjectKeyValue ErrorInAssignment EscapeCharacterConflict
@@ -32,14 +29,10 @@ PSYCOPG2: Mapping[str, str] = {
         ZeroLengthCharacterString
     """,
     "psycopg2.DatabaseError": """
-        DataError DiagnosticsException IntegrityError InternalError InvalidArgumentForXquery
-        InvalidGrantOperation InvalidGrantor InvalidLocatorSpecification InvalidRoleSpecification
-        InvalidTransactionInitiation LocatorException NoAdditionalDynamicResultSetsReturned NoData
-        NotSupportedError OperationalError ProgrammingError SnapshotTooOld SqlStatementNotYetComplete
+        DiagnosticsException InvalidArgumentForXquery InvalidGrantOperation InvalidGrantor
+        InvalidLocatorSpecification InvalidRoleSpecification InvalidTransactionInitiation LocatorException
+        NoAdditionalDynamicResultSetsReturned NoData SnapshotTooOld SqlStatementNotYetComplete
         StackedDiagnosticsAccessedWithoutActiveHandler TriggeredActionException
-    """,
-    "psycopg2.Error": """
-        DatabaseError InterfaceError
     """,
     "psycopg2.IntegrityError": """
         CheckViolation ExclusionViolation ForeignKeyViolation IntegrityConstraintViolation NotNullViolation

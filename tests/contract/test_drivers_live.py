@@ -1,0 +1,231 @@
+"""Every row of every driver table against the installed module: names, parents, methods, signatures."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from dbsafety.drivers.spec import DriverSpec, HandleKind, HandleSpec, MethodSpec, Switch
+from dbsafety.drivers.table import FULL_TABLE
+
+DRIVERS = [pytest.param(spec, id=spec.name) for spec in FULL_TABLE.drivers]
+HANDLES = [
+    pytest.param(spec, handle, id=f"{spec.name}-{handle.kind.value}")
+    for spec in FULL_TABLE.drivers
+    for handle in spec.handles.values()
+]
+SINCE = {
+    "sqlite3.LEGACY_TRANSACTION_CONTROL": (3, 12),
+    "sqlite3.Connection.autocommit": (3, 12),
+    "sqlite3.Connection.getconfig": (3, 12),
+    "sqlite3.Connection.setconfig": (3, 12),
+    "sqlite3.Connection.blobopen": (3, 11),
+    "sqlite3.Connection.create_window_function": (3, 11),
+    "sqlite3.Connection.deserialize": (3, 11),
+    "sqlite3.Connection.getlimit": (3, 11),
+    "sqlite3.Connection.serialize": (3, 11),
+    "sqlite3.Connection.setlimit": (3, 11),
+}
+"""Names that came with a version of Python."""
+BUILD_DEPENDENT = {"sqlite3.Connection.enable_load_extension", "sqlite3.Connection.load_extension"}
+"""Names that depend on how Python was built."""
+NEUTRAL_BY_ABSENCE = {
+    **dict.fromkeys(
+        ("psycopg2.extras.LoggingConnection", "psycopg2.extras.MinTimeLoggingConnection"), "filter initialize"
+    ),
+    **dict.fromkeys(
+        (f"psycopg_pool.{kind}ConnectionPool" for kind in ("", "Null", "Async", "AsyncNull")),
+        "run_task schedule_task worker",
+    ),
+}
+"""Public methods that have no row: internals of a pool, and what one class among many adds."""
+SET_BY_INIT = {"psycopg.Connection.pgconn", "psycopg.AsyncConnection.pgconn"}
+"""Attributes of instances that classes do not show; tests/drivers/test_postgres.py sees them."""
+EXCEPTION_MODULES = {
+    "psycopg2": ("psycopg2", "psycopg2.errors", "psycopg2.extensions", "psycopg2.pool"),
+    "psycopg": ("psycopg", "psycopg.errors", "psycopg_pool"),
+    "sqlite3": ("sqlite3",),
+    "aiosqlite": ("aiosqlite",),
+}
+
+
+def known_here(dotted: str) -> bool:
+    return sys.version_info[:2] >= SINCE.get(dotted, (3, 0))
+
+
+def resolve(dotted: str) -> object:
+    """The object a dotted name means. Raises AttributeError or ImportError when there is none."""
+    if "." not in dotted:
+        return getattr(builtins, dotted)
+    module, names = dotted, []
+    while True:
+        module, _, name = module.rpartition(".")
+        names.insert(0, name)
+        try:
+            found: object = importlib.import_module(module)
+            break
+        except ModuleNotFoundError:
+            if "." not in module:
+                raise
+    for name in names:
+        found = getattr(found, name)
+    return found
+
+
+def dotted_names(spec: DriverSpec) -> Iterator[str]:
+    yield from spec.constructors
+    yield from spec.functions
+    yield from spec.errors
+    yield from spec.constants
+    yield from spec.objects
+    yield from spec.containers
+    yield from spec.sql_wrappers
+    for handle in spec.handles.values():
+        yield from handle.classes
+        yield from handle.async_classes
+    for switch in spec.autocommit:
+        yield from (value for value in (*switch.on, *switch.off) if isinstance(value, str) and "." in value)
+
+
+def classes_of(handle: HandleSpec) -> list[tuple[str, type]]:
+    found = [(name, resolve(name)) for name in (*handle.classes, *handle.async_classes)]
+    return [(name, cls) for name, cls in found if isinstance(cls, type)]
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_every_dotted_name_exists(spec: DriverSpec) -> None:
+    missing = []
+    for name in sorted(set(dotted_names(spec))):
+        try:
+            resolve(name)
+        except (AttributeError, ImportError):
+            if known_here(name):
+                missing.append(name)
+        else:
+            if not known_here(name):
+                missing.append(f"{name} exists although it came later")
+    assert missing == []
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_constants_have_their_values(spec: DriverSpec) -> None:
+    real = {name: resolve(name) for name in spec.constants if known_here(name)}
+    assert real == {name: spec.constants[name] for name in real}
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_aliases_mean_the_same_object(spec: DriverSpec) -> None:
+    different = [old for old, new in spec.aliases.items() if resolve(old) is not resolve(new)]
+    assert different == []
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_errors_have_the_parents_of_the_table(spec: DriverSpec) -> None:
+    wrong = []
+    for name, row in spec.errors.items():
+        cls = resolve(name)
+        assert isinstance(cls, type)
+        if cls.__bases__ != tuple(resolve(parent) for parent in row.parents):
+            wrong.append((name, cls.__bases__))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_no_public_exception_is_missing(spec: DriverSpec) -> None:
+    listed = {resolve(name) for name in spec.errors}
+    missing = [
+        f"{module}.{name}"
+        for module in EXCEPTION_MODULES[spec.name]
+        for name, value in vars(importlib.import_module(module)).items()
+        if not name.startswith("_") and isinstance(value, type) and issubclass(value, BaseException)
+        if value not in listed and value is not asyncio.CancelledError
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("spec", DRIVERS)
+def test_covering_errors_cover(spec: DriverSpec) -> None:
+    def cls(name: str) -> type:
+        found = resolve(name)
+        assert isinstance(found, type)
+        return found
+
+    covering = [name for name, row in spec.errors.items() if row.covers]
+    assert spec.base_error in covering
+    outside = [
+        (name, cover)
+        for cover in covering
+        for name, row in spec.errors.items()
+        if row.aborts and not issubclass(cls(name), cls(cover)) and not issubclass(cls(cover), cls(name))
+    ]
+    assert outside == []
+
+
+@pytest.mark.parametrize(("spec", "handle"), HANDLES)
+def test_every_public_method_has_a_row(spec: DriverSpec, handle: HandleSpec) -> None:
+    missing, invented = [], set(handle.methods)
+    for name, cls in classes_of(handle):
+        real = {attr for attr in dir(cls) if not attr.startswith("_") and is_method(cls, attr)}
+        known = {*handle.methods, *NEUTRAL_BY_ABSENCE.get(name, "").split()}
+        missing += sorted(f"{name}.{attr}" for attr in real - known)
+        invented -= real
+    assert missing == []
+    first = next(iter((*handle.classes, *handle.async_classes)), "")
+    names = {f"{first}.{attr}" for attr in invented}
+    assert {name for name in names - BUILD_DEPENDENT if known_here(name)} == set()
+
+
+def is_method(cls: type, name: str) -> bool:
+    value = inspect.getattr_static(cls, name)
+    if isinstance(value, (staticmethod, classmethod)):
+        return name not in CONSTRUCTING
+    return callable(value) and not isinstance(value, type)
+
+
+CONSTRUCTING = {"connect"}
+"""Class methods that make an instance: rows of the constructors."""
+
+
+@pytest.mark.parametrize(("spec", "handle"), HANDLES)
+def test_attributes_exist(spec: DriverSpec, handle: HandleSpec) -> None:
+    wanted = set(handle.attributes)
+    if handle.kind is HandleKind.CONNECTION:
+        wanted |= {switch.name for switch in spec.autocommit if switch.by is Switch.ATTRIBUTE}
+        wanted |= {path.partition(".")[0] for path in (*spec.closed_attributes, *spec.status_attributes)}
+    missing = [
+        f"{name}.{attr}"
+        for name, cls in classes_of(handle)
+        for attr in sorted(wanted)
+        if not hasattr(cls, attr) and known_here(f"{name}.{attr}")
+    ]
+    assert set(missing) <= SET_BY_INIT
+
+
+def python_methods() -> Iterator[tuple[str, str, MethodSpec, object, bool]]:
+    for spec in FULL_TABLE.drivers:
+        for handle in spec.handles.values():
+            for name in (*handle.classes, *handle.async_classes):
+                for method, row in handle.methods.items():
+                    found = getattr(resolve(name), method, None)
+                    if inspect.isfunction(found):
+                        yield name, method, row, found, name in handle.async_classes
+
+
+@pytest.mark.parametrize("position", ["sql", "server_side"])
+def test_statement_and_name_stand_where_the_table_says(position: str) -> None:
+    wrong = []
+    for name, method, row, function, _ in python_methods():
+        keyword = row.sql_keyword if position == "sql" else row.server_side
+        place = row.sql if position == "sql" else 0
+        if keyword is None:
+            continue
+        parameters = list(inspect.signature(function).parameters)[1:]  # type: ignore[arg-type]
+        if parameters[place or 0] not in (keyword, "args"):
+            wrong.append(f"{name}.{method}{tuple(parameters)}: {keyword}")
+    assert wrong == []
