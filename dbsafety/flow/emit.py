@@ -78,8 +78,9 @@ class Emitter:
         self.nested_copies = 0
         self._exc: int | None = None
         entry = self.place(StepKind.ENTRY, function)
-        self.return_end = self.place(StepKind.RETURN_END, function)
-        self.raise_end = self.place(StepKind.RAISE_END, function)
+        last = function.body[-1] if isinstance(function, ast.Module) and function.body else function
+        self.return_end = self.place(StepKind.RETURN_END, function, getattr(last, "end_lineno", 0))
+        self.raise_end = self.place(StepKind.RAISE_END, function, self.return_end.line)
         self.frontier: Frontier = [(entry, FLOW)]
 
     def block(self, body: Sequence[ast.stmt]) -> None:

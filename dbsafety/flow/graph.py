@@ -16,7 +16,7 @@ class StepKind(Enum):
     ENTRY = "entry"
     """Where the function begins [the function]."""
     RETURN_END = "return end"
-    """Where it ends without an exception [the function]."""
+    """Where it ends without an exception [the function]; `line` is the last line of the function."""
     RAISE_END = "raise end"
     """Where it ends with one [the function]."""
     CALL = "call"

@@ -282,4 +282,5 @@ class Protection(Lowering):
 
 def _loads_a_name(body: Sequence[ast.stmt]) -> bool:
     """Whether a body without a step that raises may still fail because a name is not known (`try: unicode`)."""
-    return any(isinstance(node, ast.Name) for statement in body for node in ast.walk(statement))
+    names = (node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return any(isinstance(name.ctx, ast.Load) for name in names)
