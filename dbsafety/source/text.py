@@ -55,6 +55,8 @@ class SourceText:
             raise SourceFault(f"{found} is not valid {encoding}; name the encoding in a cookie", path, line) from error
         except LookupError as error:
             raise SourceFault(f"{encoding} is not a text encoding", path, 1) from error
+        except ValueError as error:
+            raise SourceFault(f"the text does not decode as {encoding}", path, 1) from error
         return cls._index(data, text, encoding, bom)
 
     @classmethod

@@ -112,6 +112,7 @@ def test_empty_file() -> None:
             "f.py:1: the byte order mark says UTF-8 and the coding cookie does not",
         ),
         (b"# coding: hex\n", "f.py:1: hex is not a text encoding"),
+        (b"# coding: undefined\n", "f.py:1: the text does not decode as undefined"),
     ],
 )
 def test_what_does_not_decode(data: bytes, message: str) -> None:
