@@ -1,0 +1,1 @@
+"""The orchestrator: detects failing services, fixes what it may, verifies, escalates the rest, audits every step."""

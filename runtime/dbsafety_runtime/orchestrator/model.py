@@ -1,0 +1,188 @@
+"""What the orchestrator talks about: issues, tasks, plans, and the shapes a service can be in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast, get_args
+
+Clock = Callable[[], float]
+Facts = Mapping[str, str]
+Status = Literal["detected", "suppressed", "diagnosing", "fixing", "verifying", "resolved", "escalated", "closed"]
+
+ALL_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+OPEN: Final = ("detected", "suppressed", "diagnosing", "fixing", "verifying", "escalated")
+LONGEST_TEXT: Final = 16_384
+CUT: Final = " [cut]"
+# More specific first: of two open issues of one target the later one is taken for a symptom of the earlier one.
+SPECIFICITY: Final = ("path_invalid", "stale_process", "port_conflict", "spawn_failure", "flapping", "service_failure")
+
+PATH: Final = re.compile(r"(?<![\w.])/(?:[\w.@+:-]+/)*[\w.@+:-]*")
+VARIABLE: Final = re.compile(
+    r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b|0x[0-9a-f]+|\d+", re.IGNORECASE
+)
+
+
+def normal(text: str) -> str:
+    """Return `text` with numbers and identifiers masked and white space squeezed: one text for one kind of event."""
+    return " ".join(VARIABLE.sub("#", text[:LONGEST_TEXT]).split())
+
+
+def shorten(text: str, limit: int = LONGEST_TEXT) -> str:
+    """Return at most `limit` characters of `text`, with a mark where it was cut."""
+    return text if len(text) <= limit else text[: limit - len(CUT)] + CUT
+
+
+def clean(text: str) -> str:
+    """Return `text` fit for storage: valid Unicode without NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """Something a detector saw: its kind, who saw it, which service it is about, and what is known."""
+
+    type: str
+    source: str
+    target: str
+    message: str
+    facts: Facts = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """What makes two events the same issue: kind, target and the masked message."""
+        text = "\x1f".join((self.type, self.target, normal(self.message)))
+        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
+
+    @property
+    def signature(self) -> str:
+        """What makes two issues alike for learning: kind and message without target and paths."""
+        return f"{self.type}: {shorten(signature_text(self.message, self.target), 200)}"
+
+
+def signature_text(message: str, target: str) -> str:
+    """Return the message with the target's name, paths, numbers and identifiers masked."""
+    return normal(PATH.sub("<path>", message.replace(target, "<service>") if target else message))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A stored issue and how far its treatment has come; times are seconds since 1970."""
+
+    id: int
+    issue: Issue
+    status: Status
+    phase: int
+    occurrences: int
+    first_seen: float
+    last_seen: float
+    changed_at: float
+    next_at: float
+    reopened_from: int | None
+    parent: int | None
+    attempt: int
+    plan: Plan | None
+    github_ref: str | None
+    resolution: str | None
+    ended_at: float | None
+    signature: str
+    version: int
+
+
+def task_of(row: Sequence[Any]) -> Task:
+    """Return the task of a row of the view `task_row`."""
+    plan = None if row[16] is None else Plan.from_json(row[16])
+    issue = Issue(row[1], row[2], row[3], row[4], json.loads(row[5]))
+    values: list[Any] = [row[0], issue, *row[6:16], plan, *row[17:]]
+    return Task(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One typed action with its arguments."""
+
+    action: str
+    args: Facts
+
+    def text(self) -> str:
+        """Return the step as one line for people."""
+        return f"{self.action}({', '.join(f'{name}={value}' for name, value in self.args.items())})"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What somebody proposes to do: a recipe of the catalogue with its arguments filled, and why."""
+
+    recipe: str
+    steps: tuple[Step, ...]
+    by: str
+    confidence: float
+    evidence: tuple[str, ...]
+    reason: str = ""
+
+    def to_json(self) -> str:
+        """Return the plan as JSON text."""
+        steps = [{"action": step.action, "args": dict(step.args)} for step in self.steps]
+        return json.dumps(
+            {
+                "recipe": self.recipe, "steps": steps, "by": self.by, "confidence": self.confidence,
+                "evidence": self.evidence, "reason": self.reason,
+            }
+        )  # fmt: skip
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Return the plan of a JSON text written by to_json."""
+        data = cast("dict[str, Any]", json.loads(text))
+        steps = tuple(Step(step["action"], step["args"]) for step in data["steps"])
+        evidence = tuple(data["evidence"])
+        return Plan(data["recipe"], steps, data["by"], data["confidence"], evidence, data["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A passage that supports a diagnosis: where it stands (file, line, revision) and what it says."""
+
+    id: str
+    kind: str
+    source: str
+    line: int
+    revision: str
+    text: str
+
+    def cite(self) -> str:
+        """Return file, line and revision as one text."""
+        return f"{self.source}:{self.line}" + (f"@{self.revision[:12]}" if self.revision else "")
+
+
+ServiceState = Literal["running", "starting", "failed", "stopped", "exited", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as its manager reports it; `started` in seconds since 1970, 0 when it never ran."""
+
+    name: str
+    state: ServiceState
+    pid: int = 0
+    started: float = 0.0
+    restarts: int = 0
+    exit_status: int = 0
+    detail: str = ""
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """What a service is configured to run: the file that says so, command, working directory, user, environment."""
+
+    name: str
+    file: str
+    command: str
+    directory: str = ""
+    user: str = ""
+    environment: Facts = field(default_factory=dict)
+    problems: tuple[str, ...] = ()

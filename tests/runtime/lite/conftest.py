@@ -1,0 +1,38 @@
+"""Stores on fresh files, and a clock that tests set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dbsafety_runtime.ops.faults import PLAN
+from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.storage.lite import LiteStore
+from tests.runtime.lite.doubles import FrozenClock
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FrozenClock) -> Iterator[IncidentStore]:
+    opened = IncidentStore.init_database(tmp_path / "state" / "tasks.db", clock, patience=3.0)
+    yield opened
+    opened.close_store()
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Iterator[LiteStore]:
+    opened = LiteStore(tmp_path / "state" / "tasks.db", "tasks", patience=1.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def no_faults() -> Iterator[None]:
+    yield
+    PLAN.clear()

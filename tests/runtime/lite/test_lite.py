@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from dbsafety_runtime.storage.errors import (
+    Disconnected,
+    Rejected,
+    ResourceExhausted,
+    Retryable,
+    SchemaMismatch,
+    StorageBug,
+)
+from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.litefile import filesystem_of
+
+PUT = "INSERT INTO control (name, value, at) VALUES (?, ?, 0)"
+NAMES = "SELECT name FROM control ORDER BY name"
+
+
+def put(name: str, value: object = "v") -> object:
+    def work(tx: LiteTx) -> str:
+        tx.execute(PUT, (name, value))
+        return name
+
+    return work
+
+
+def names(store: LiteStore) -> list[str]:
+    return [row[0] for row in store.rows(NAMES)]
+
+
+@contextmanager
+def stranger(path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's connection that holds the write lock."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as conn:
+        conn.execute("BEGIN IMMEDIATE")
+        yield conn
+
+
+@contextmanager
+def gathered(store: LiteStore) -> Iterator[None]:
+    """Everything written in the block lands in one group: the writer is held until the block ends."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold(_tx: LiteTx) -> None:
+        entered.set()
+        leave.wait(30)
+
+    thread = threading.Thread(target=store.write, args=(hold,))
+    thread.start()
+    entered.wait(30)
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+
+
+def waiting(store: LiteStore, work: object, results: dict[str, object], key: str) -> threading.Thread:
+    def run() -> None:
+        try:
+            results[key] = store.write(work)
+        except (Rejected, ValueError, StorageBug, ResourceExhausted) as error:
+            results[key] = error
+
+    before = store._queue.qsize()
+    thread = threading.Thread(target=run)
+    thread.start()
+    while store._queue.qsize() == before:
+        threading.Event().wait(0.001)
+    return thread
+
+
+def test_files_are_private_and_in_wal_mode(lite: LiteStore) -> None:
+    lite.write(put("a"))
+    assert stat.S_IMODE(lite.path.parent.stat().st_mode) == 0o700
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in lite.path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert {"tasks.db", "tasks.db-wal", "tasks.db-shm"} <= set(modes)
+    assert lite.rows("PRAGMA journal_mode") == [("wal",)]
+
+
+def test_one_failing_caller_does_not_fail_its_neighbours(lite: LiteStore) -> None:
+    results: dict[str, object] = {}
+
+    def half(tx: LiteTx) -> None:
+        tx.execute(PUT, ("half", "v"))
+        raise ValueError("no")
+
+    with gathered(lite):
+        threads = [
+            waiting(lite, put("a"), results, "a"),
+            waiting(lite, put("a"), results, "again"),
+            waiting(lite, half, results, "half"),
+            waiting(lite, put("b", b"blob"), results, "type"),
+            waiting(lite, put("c"), results, "c"),
+        ]
+    for thread in threads:
+        thread.join()
+    assert names(lite) == ["a", "c"]
+    assert (results["a"], results["c"]) == ("a", "c")
+    assert isinstance(results["again"], Rejected)
+    assert isinstance(results["half"], ValueError)
+    assert isinstance(results["type"], Rejected)
+
+
+def test_a_kept_error_holds_no_lock(lite: LiteStore) -> None:
+    lite.write(put("a"))
+    with pytest.raises(Rejected) as kept:
+        lite.write(put("a"))
+    with stranger(lite.path) as conn:
+        conn.execute("UPDATE control SET value = 'theirs'")
+        conn.execute("COMMIT")
+    assert kept.value.fault.value == "rejected"
+    assert lite.rows("SELECT value FROM control") == [("theirs",)]
+
+
+def test_a_stranger_with_the_lock_delays_but_does_not_lose(lite: LiteStore) -> None:
+    with stranger(lite.path) as conn:
+        thread = threading.Thread(target=lite.write, args=(put("a"),))
+        thread.start()
+        conn.execute("ROLLBACK")
+    thread.join()
+    assert names(lite) == ["a"]
+
+
+def test_a_lock_that_is_never_released_ends_in_a_classified_error(
+    lite: LiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dbsafety_runtime.storage.lite.BUSY_SECONDS", 0.01)
+    store = LiteStore(lite.path, "tasks", patience=0.05)
+    with stranger(lite.path), pytest.raises(Retryable):
+        store.write(put("a"))
+    store.write(put("b"))
+    store.close()
+    assert names(lite) == ["b"]
+
+
+def test_readers_see_commits_and_cannot_write(lite: LiteStore) -> None:
+    lite.write(put("a"))
+    with lite.reading() as outer, lite.reading() as inner:
+        assert outer is inner
+        with pytest.raises(ResourceExhausted):
+            outer.execute(PUT, ("b", "v"))
+        lite.write(put("c"))
+        assert [row[0] for row in outer.execute(NAMES)] == ["a", "c"]
+
+
+def test_a_write_inside_a_write_is_a_bug(lite: LiteStore) -> None:
+    with pytest.raises(StorageBug, match="a write inside a transaction"):
+        lite.write(lambda _tx: lite.write(put("a")))
+    assert names(lite) == []
+
+
+def test_a_full_database_fails_the_caller_and_keeps_the_rest(lite: LiteStore) -> None:
+    lite.write(put("a"))
+
+    def limit(tx: LiteTx) -> None:
+        (pages,) = tx.execute("PRAGMA page_count")[0]
+        tx.execute(f"PRAGMA max_page_count = {pages}")
+
+    lite.write(limit)
+    with pytest.raises(ResourceExhausted):
+        lite.write(put("big", "x" * 500_000))
+    lite.write(put("b"))  # the connection, and with it the limit, was replaced
+    assert names(lite) == ["a", "b"]
+    assert lite.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def test_a_backup_holds_what_only_the_log_holds_so_far(lite: LiteStore, tmp_path: Path) -> None:
+    lite.write(put("a"))
+    lite.backup(tmp_path / "copy" / "tasks.db")
+    copy = LiteStore(tmp_path / "copy" / "tasks.db", "tasks")
+    assert names(copy) == ["a"]
+    assert stat.S_IMODE((tmp_path / "copy" / "tasks.db").stat().st_mode) == 0o600
+    copy.close()
+
+
+def test_what_was_acknowledged_survives_a_copy_of_the_files(lite: LiteStore, tmp_path: Path) -> None:
+    lite.write(put("a"))
+    (tmp_path / "crash").mkdir()
+    for file in lite.path.parent.iterdir():
+        if not file.name.endswith("-shm"):
+            (tmp_path / "crash" / file.name).write_bytes(file.read_bytes())
+    after = LiteStore(tmp_path / "crash" / "tasks.db", "tasks")
+    assert names(after) == ["a"]
+    after.close()
+
+
+def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 254:0 / / rw - ext4 /dev/vda rw\n"
+        f"22 21 0:40 / {tmp_path}/net\\040share rw,relatime shared:1 - nfs4 server:/x rw\n"
+    )
+    assert filesystem_of(Path("/srv/x"), mounts.read_text()) == "ext4"
+    monkeypatch.setattr("dbsafety_runtime.storage.litefile.MOUNTS", mounts)
+    with pytest.raises(StorageBug, match=r"network file system \(nfs4\)"):
+        LiteStore(tmp_path / "net share" / "tasks.db", "tasks")
+
+
+def test_a_newer_schema_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    LiteStore(path, "tasks").close()
+    with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as conn:
+        conn.execute("PRAGMA user_version = 99")
+    with pytest.raises(SchemaMismatch, match="has schema 99, this program knows 1"):
+        LiteStore(path, "tasks")
+    other = tmp_path / "other.db"
+    other.write_bytes(b"not a database, but long enough to look at" * 100)
+    with pytest.raises(StorageBug, match="file is not a database"):
+        LiteStore(other, "tasks")
+
+
+def test_four_processes_may_start_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dbsafety_runtime.storage.lite import LiteStore; sys.stdin.read(1);"
+        "s = LiteStore(Path(sys.argv[1]), 'tasks');"
+        "s.write(lambda tx: tx.execute('INSERT INTO control VALUES (?, ?, 0)', (sys.argv[2], 'v'))); s.close()"
+    )
+    path = tmp_path / "tasks.db"
+    starts = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), f"p{n}"], stdin=subprocess.PIPE) for n in range(4)
+    ]
+    for process in starts:
+        assert process.stdin is not None
+        process.stdin.write(b"x")
+        process.stdin.close()
+    assert [process.wait(60) for process in starts] == [0, 0, 0, 0]
+    store = LiteStore(path, "tasks")
+    assert names(store) == ["p0", "p1", "p2", "p3"]
+    assert store.rows("PRAGMA user_version") == [(1,)]
+    store.close()
+
+
+def test_a_stopped_store_says_so(tmp_path: Path) -> None:
+    store = LiteStore(tmp_path / "tasks.db", "tasks")
+    store.close()
+    with pytest.raises(Disconnected, match="the writer has stopped"):
+        store.write(put("a"))
