@@ -39,6 +39,14 @@ class Program:
             self._by_name.setdefault(name, index)
         return index
 
+    def take(self, tree: ast.Module, path: str) -> ModuleIndex:
+        """Index the module under analysis; one that was loaded before is indexed anew, since its text may differ."""
+        name, is_package = module_name(path, self._roots)
+        index = self.add(tree, path, name, is_package=is_package)
+        if name:
+            self._by_name[name] = index
+        return index
+
     def module(self, dotted: str) -> ModuleIndex | None:
         """The project module with this dotted name, None when it is not the project's."""
         if not dotted or dotted.startswith("."):

@@ -1,0 +1,96 @@
+"""A transaction is committed after an error of one of its statements was swallowed.
+
+## What it finds
+A handler that ends the error of a statement, with a `commit()`, or the normal end of a `with` block that commits, on
+every path that follows. The finding stands at the handler, the commit is in the trace.
+
+On SQLite it needs an earlier write in the same transaction. It is quiet when the failing part has a savepoint or a
+nested transaction of its own, when the error is raised again, and on connections that commit by themselves.
+
+## Why it matters
+PostgreSQL answers the COMMIT of an aborted transaction with a ROLLBACK. No driver reports it: `commit()` returns
+normally, `with conn:` ends normally, and nothing is stored. SQLite commits what came before the failure: half a unit of
+work.
+
+## Example
+```python
+import psycopg2
+
+
+def load(dsn: str, rows: list[tuple[int, str]]) -> None:
+    conn = psycopg2.connect(dsn, connect_timeout=10)
+    cur = conn.cursor()
+    try:
+        cur.executemany("INSERT INTO item VALUES (%s, %s)", rows)
+    except psycopg2.Error as error:
+        print(f"load failed: {error}")
+    conn.commit()
+    conn.close()
+```
+
+## Use instead
+```python
+import psycopg2
+
+
+def load(dsn: str, rows: list[tuple[int, str]]) -> None:
+    conn = psycopg2.connect(dsn, connect_timeout=10)
+    try:
+        with conn, conn.cursor() as cur:
+            cur.executemany("INSERT INTO item VALUES (%s, %s)", rows)
+    finally:
+        conn.close()
+```
+
+## Fix
+None: whether the error should leave the block or the failing part should get a savepoint is a decision.
+
+## Limits
+If the function may also end without the commit, DBS101 or DBS108 speaks instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbsafety.model.finding import Finding, Severity
+from dbsafety.rules.handlers import Verdict, verdict
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.view import FunctionView
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.typestate.report import End, last_statement
+
+RULE = Rule(
+    code="DBS103",
+    slug="commit-after-swallowed-error",
+    summary="a transaction is committed after an error of one of its statements was swallowed",
+    severity=Severity.ERROR,
+    drivers=("psycopg2", "psycopg", "sqlite3"),
+    pylint_id="E5703",
+    since="0.1",
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding for each handler behind which the failed transaction is committed."""
+    for swallow in view.swallows:
+        if verdict(swallow) is not Verdict.COMMITTED:
+            continue
+        commit = last_statement(swallow.paths[End.COMMIT])
+        failing = swallow.fails.get(End.COMMIT)
+        name = connection_name(view, swallow.subject.key, swallow.subject.handle)
+        effect = (
+            f"{swallow.spec.server} silently rolls back and stores nothing"
+            if swallow.spec.aborts
+            else f"{swallow.spec.server} stores what came before the error and nothing after it"
+        )
+        yield RULE.at(
+            view.path,
+            span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
+            f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
+            f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}: "
+            f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
+            confidence=view.confidence(swallow),
+            trace=witness(view, swallow, End.COMMIT),
+            scope=view.name,
+        )

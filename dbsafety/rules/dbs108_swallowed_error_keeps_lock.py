@@ -1,0 +1,103 @@
+"""A handler ends the error of a failed write and leaves SQLite's transaction open.
+
+## What it finds
+A handler that ends the error of an INSERT, UPDATE, DELETE or REPLACE, while neither a rollback nor a close lies on that
+path and the connection lives on.
+
+It is quiet for connections that commit by themselves (`isolation_level=None`, `autocommit=True`) without a BEGIN, for
+bodies that only read (a failed SELECT, a column probe before ALTER TABLE), and when every path closes the connection.
+
+## Why it matters
+A failed write has already begun a transaction. It stays open and holds the write lock: every other connection waits for
+its whole timeout and then fails with `sqlite3.OperationalError: database is locked`, however long the timeout is. A
+later commit on the connection stores the half that succeeded.
+
+## Example
+```python
+import sqlite3
+
+
+class Store:
+    def __init__(self, path: str) -> None:
+        self.conn = sqlite3.connect(path, timeout=30.0)
+
+    def add(self, name: str) -> bool:
+        try:
+            self.conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
+            self.conn.commit()
+        except sqlite3.IntegrityError:
+            return False
+        return True
+```
+
+## Use instead
+```python
+import sqlite3
+
+
+class Store:
+    def __init__(self, path: str) -> None:
+        self.conn = sqlite3.connect(path, timeout=30.0)
+
+    def add(self, name: str) -> bool:
+        try:
+            with self.conn:
+                self.conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
+        except sqlite3.IntegrityError:
+            return False
+        return True
+```
+
+## Fix
+Unsafe: puts a rollback first in the handler, guarded by the driver's error class; refused where DBS101's is.
+
+## Limits
+SQL whose text is not known is not taken for a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbsafety.model.finding import Finding, Severity
+from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.handlers import Verdict, verdict
+from dbsafety.rules.rollback import plan_rollback
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.view import FunctionView
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.typestate.report import End
+
+RULE = Rule(
+    code="DBS108",
+    slug="swallowed-error-keeps-lock",
+    summary="a handler ends the error of a failed write and leaves SQLite's transaction open",
+    severity=Severity.ERROR,
+    drivers=("sqlite3",),
+    pylint_id="E5708",
+    since="0.1",
+    fix=Applicability.UNSAFE,
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding for each handler that leaves the lock of a failed write behind."""
+    for swallow in view.swallows:
+        if verdict(swallow) is not Verdict.KEEPS_LOCK:
+            continue
+        failing = swallow.fails.get(End.FUNCTION)
+        name = connection_name(view, swallow.subject.key, swallow.subject.handle)
+        plan, refusal = plan_rollback(view, swallow)
+        yield RULE.at(
+            view.path,
+            span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
+            f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
+            f"{place(failing)} but leaves the transaction of {name} open: it keeps the write lock, so other connections "
+            f"fail with '{swallow.spec.locked_error}', and a later commit stores the half that succeeded; "
+            "roll back first in the handler",
+            confidence=view.confidence(swallow),
+            trace=witness(view, swallow, End.FUNCTION),
+            fix=plan,
+            fix_refusal=refusal,
+            scope=view.name,
+        )
