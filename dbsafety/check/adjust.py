@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 from dbsafety.config.settings import Settings
 from dbsafety.model.finding import Confidence, Finding
-from dbsafety.model.rewrite import FixPlan, Rewrite, SetKeyword
 
 _CONNECTIONS = "DBS2"
 """Leaks, locks and timeouts matter little in a process that ends with its test (rules.md, "Severity and default")."""
-_NO_TIMEOUT = "DBS201"
 _Value = TypeVar("_Value")
 
 
@@ -23,32 +21,10 @@ def adjusted(finding: Finding, settings: Settings, *, in_test: bool) -> Finding:
     severity = _longest(finding.code, settings.severity)
     if severity is not None:
         finding = replace(finding, severity=severity)
-    if finding.fix is not None:
-        finding = replace(finding, fix=_plan(finding.fix, finding.code, settings))
+    grade = _longest(finding.code, settings.fix_applicability)
+    if grade is not None and finding.fix is not None:
+        finding = replace(finding, fix=replace(finding.fix, applicability=grade))
     return finding
-
-
-def _plan(plan: FixPlan, code: str, settings: Settings) -> FixPlan:
-    grade = _longest(code, settings.fix_applicability)
-    if grade is not None:
-        plan = replace(plan, applicability=grade)
-    if code == _NO_TIMEOUT:
-        plan = _with_timeout(plan, str(settings.sqlite_timeout))
-    return plan
-
-
-def _with_timeout(plan: FixPlan, seconds: str) -> FixPlan:
-    """The plan with the user's number of seconds, also in its title."""
-    title = plan.title
-    for rewrite in plan.rewrites:
-        if _is_timeout(rewrite):
-            title = title.replace(rewrite.value, seconds)
-    rewrites = tuple(replace(item, value=seconds) if _is_timeout(item) else item for item in plan.rewrites)
-    return replace(plan, title=title, rewrites=rewrites)
-
-
-def _is_timeout(rewrite: Rewrite) -> TypeGuard[SetKeyword]:
-    return isinstance(rewrite, SetKeyword) and rewrite.name == "timeout"
 
 
 def _longest(code: str, table: Mapping[str, _Value]) -> _Value | None:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbsafety.check.adjust import adjusted
-from dbsafety.check.engine import relevant, run_rules
 from dbsafety.check.fingerprint import fingerprinted
 from dbsafety.check.session import Session
 from dbsafety.check.suppress import ALL_KINDS, suppress
+from dbsafety.drivers.vocabulary import relevant
 from dbsafety.model.faults import DbsafetyError, RuleCrash, SourceFault
 from dbsafety.model.finding import Confidence, Finding
 from dbsafety.model.span import Span
 from dbsafety.rules.dbs001_syntax_error import RULE as SYNTAX_ERROR
 from dbsafety.rules.dbs002_unused_suppression import RULE as UNUSED
 from dbsafety.rules.dbs004_analysis_incomplete import RULE as INCOMPLETE
+from dbsafety.rules.run import run_rules
+from dbsafety.rules.view import Options
 from dbsafety.source.module import SourceModule
 from dbsafety.source.pragmas import PragmaKind
 from dbsafety.source.text import SourceText
@@ -77,7 +79,8 @@ def _analysed(
     faults: tuple[DbsafetyError, ...] = ()
     notes: tuple[Finding, ...] = ()
     try:
-        run = run_rules(module, session, codes)
+        options = Options(sqlite_timeout=settings.sqlite_timeout)
+        run = run_rules(module, session.program, codes, options=options, table=session.table)
         findings, faults = run.findings, run.crashes
         notes = tuple(INCOMPLETE.at(step.path, step.span, step.note) for step in run.incomplete)
     except RecursionError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbsafety.check.paths import import_roots, in_project
@@ -29,6 +29,7 @@ class Session:
     root: Path
     codes: frozenset[str]
     known: frozenset[str]
+    roots: tuple[str, ...]
     table: DriverTable
     program: Program
 
@@ -44,9 +45,13 @@ class Session:
         codes = choose(settings.select, settings.extend_select, settings.ignore, defaults)
         if roots is None:
             roots = import_roots(configuration.root, settings.source_roots, files)
-        return cls(
-            settings, configuration.root, codes, frozenset(defaults), _table(configuration), Program(roots, _read)
-        )
+        roots = tuple(roots)
+        table = _table(configuration)
+        return cls(settings, configuration.root, codes, frozenset(defaults), roots, table, Program(roots, _read))
+
+    def renewed(self) -> Session:
+        """The same session without the modules seen so far: their trees take a kilobyte for each line."""
+        return replace(self, program=Program(self.roots, _read))
 
     def codes_for(self, path: str) -> frozenset[str]:
         """The rules that run on this file: those chosen, less the ones ignored for its path."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from dbsafety.cli import check, explain
 from dbsafety.cli.console import complain, make_tolerant
@@ -46,6 +48,15 @@ def main(words: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough. Python flushes standard output once more at exit: give it a sink.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return check.CLEAN
+    except Exception as error:  # noqa: BLE001 - a defect of dbsafety is reported like any other fault, on one line
+        complain(f"internal error in {_place(error)}: {type(error).__name__}: {error}")
+        return check.FAILED
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost of our own frames."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "dbsafety" in Path(frame.filename).parts]
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
 
 
 def run() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dbsafety.check.module import ModuleResult, check_module, worth_parsing
 from dbsafety.check.session import Session
 from dbsafety.model.faults import UnreadableFault
+
+_KEPT_BYTES = 4_000_000
+"""Source whose trees may be kept in memory: some 100,000 lines, some 100 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,16 @@ def screened(path: str, *, named: bool) -> SourceFile | None:
     """The file if it may have findings, None if not. Raises UnreadableFault."""
     data = read(path)
     return SourceFile(path, named, len(data)) if named or worth_parsing(data) else None
+
+
+def check_all(files: Iterable[SourceFile], session: Session) -> Iterator[ModuleResult]:
+    """Check files one after the other, forgetting their trees now and then."""
+    kept = 0
+    for file in files:
+        if kept > _KEPT_BYTES:
+            session, kept = session.renewed(), 0
+        kept += file.size
+        yield check_file(file, session)
 
 
 def check_file(file: SourceFile, session: Session) -> ModuleResult:

@@ -16,7 +16,7 @@ from dbsafety.config.load import Configuration
 from dbsafety.model.faults import DbsafetyError, UnreadableFault
 from dbsafety.model.finding import Finding
 from dbsafety.project.discover import discover
-from dbsafety.project.files import SourceFile, check_file, screened
+from dbsafety.project.files import SourceFile, check_all, screened
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -105,8 +105,7 @@ def _checked(
 ) -> Iterator[ModuleResult]:
     workers = workers_for(len(files), jobs)
     if executor is None and workers == 1:
-        session = Session.of(configuration, roots=roots)
-        yield from (check_file(file, session) for file in files)
+        yield from check_all(files, Session.of(configuration, roots=roots))
         return
     # Here, since it pulls multiprocessing, which small runs do without.
     from dbsafety.project import workers as pool
