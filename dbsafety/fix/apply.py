@@ -1,0 +1,159 @@
+"""Writes a fixed file: whole or not at all, and only over the content that was fixed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from dbsafety.model.faults import FixRefused
+
+_SUFFIX = ".dbsafety-tmp"
+
+
+def write_atomically(path: Path, old: bytes, new: bytes) -> None:
+    """Replace the content `old` of a file by `new`; a reader, or a crash, sees one or the other.
+
+    A symbolic link stays and its target is written; mode and, where permitted, owner are kept. A file with several
+    hard links is written in place, since replacing it would part the links; there a crash may leave a mixture.
+    Raises FixRefused, and changes nothing, when the content is no longer `old`, when the file is not a regular one or
+    is read-only, or when the system refuses.
+    """
+    try:
+        target = path.resolve(strict=True)
+        status = target.stat()
+        _require_writable(path, status)
+        _require_unchanged(path, target, old)
+        if status.st_nlink > 1:
+            _overwrite(target, new)
+        else:
+            _replace(path, target, status, old, new)
+    except OSError as error:
+        raise FixRefused(f"cannot write the file: {error.strerror or error}", str(path)) from error
+    except RuntimeError as error:  # how `resolve` reports a loop of links before Python 3.13
+        raise FixRefused("cannot write the file: a loop of symbolic links", str(path)) from error
+
+
+def remove_leftovers(folder: Path) -> tuple[Path, ...]:
+    """Remove the temporary files that a killed run left in a folder; those of a run at work stay. Returns them."""
+    try:
+        found = sorted(Path(entry.path) for entry in os.scandir(folder) if _is_temporary(entry))
+    except OSError:  # an unreadable folder is reported by the discovery of files
+        return ()
+    return tuple(name for name in found if _removed(name))
+
+
+def _require_writable(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FixRefused("not a regular file", str(path))
+    if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise FixRefused("the file is read-only", str(path))
+
+
+def _overwrite(target: Path, new: bytes) -> None:
+    with target.open("r+b") as file:
+        file.write(new)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, target: Path, status: os.stat_result, old: bytes, new: bytes) -> None:
+    temporary, descriptor = _open_temporary(target)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=sys.platform == "win32") as file:
+            _keep_owner_and_mode(descriptor, status)
+            file.write(new)
+            file.flush()
+            os.fsync(descriptor)
+        _require_unchanged(path, target, old)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+        # Held open until here, since its lock tells other runs that it is in use.
+        if sys.platform != "win32":
+            os.close(descriptor)
+    _sync_folder(target.parent)
+
+
+def _require_unchanged(path: Path, target: Path, old: bytes) -> None:
+    if target.read_bytes() != old:
+        raise FixRefused("the file changed while it was being fixed; run again", str(path))
+
+
+def _open_temporary(target: Path) -> tuple[Path, int]:
+    """A new, locked file next to the target."""
+    while True:
+        name = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}{_SUFFIX}")
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        if _locked(descriptor) and _is_same(descriptor, name):
+            return name, descriptor
+        os.close(descriptor)  # another run took it for a leftover in the moment before the lock
+
+
+def _is_temporary(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".") and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False)
+
+
+def _removed(name: Path) -> bool:
+    """Remove a leftover, unless a run at work holds it."""
+    try:
+        if sys.platform == "win32":
+            name.unlink()  # fails while another process has it open
+            return True
+        descriptor = os.open(name, os.O_RDONLY)
+        try:
+            if not _locked(descriptor) or not _is_same(descriptor, name):
+                return False
+            name.unlink()
+            return True
+        finally:
+            os.close(descriptor)
+    except OSError:  # gone in the meantime, in use, or not ours to remove
+        return False
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock of an open file, which the system gives back when the process ends, however it ends."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_same(descriptor: int, name: Path) -> bool:
+    """Whether the name still belongs to the open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), name.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _keep_owner_and_mode(descriptor: int, status: os.stat_result) -> None:
+    if sys.platform == "win32":
+        return
+    mine = os.fstat(descriptor)
+    if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
+        # Only the superuser may give files away; the content matters more than the owner.
+        with suppress(PermissionError):
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last through a power failure, where folders can be synced."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""Which lines of a file a plan works on: what it claims for itself, and where its edits may lie."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from dbsafety.fix.tree import TreeIndex, first_line, suite_of
+from dbsafety.model.rewrite import (
+    DeleteComment,
+    EnsureImport,
+    FixPlan,
+    Guard,
+    InsertBefore,
+    InsertFirst,
+    ReplaceExpression,
+    Rewrite,
+    SetHandlerType,
+    SetKeyword,
+    WrapInWith,
+)
+from dbsafety.model.span import Span
+from dbsafety.source.text import SourceText
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lines:
+    """A closed range of 1-based lines."""
+
+    first: int
+    last: int
+
+    def meets(self, other: Lines) -> bool:
+        """Whether the ranges share a line."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """`claims` must not meet the claims of another plan of the same round; edits must lie in `allowed`."""
+
+    claims: tuple[Lines, ...]
+    allowed: tuple[Lines, ...]
+
+    @property
+    def start(self) -> int:
+        """The first line claimed."""
+        return min((lines.first for lines in self.claims), default=1)
+
+    def meets(self, other: Footprint) -> bool:
+        """Whether two plans claim the same line."""
+        return any(mine.meets(other_lines) for mine in self.claims for other_lines in other.claims)
+
+
+def footprint(plan: FixPlan, index: TreeIndex, text: SourceText) -> Footprint:
+    """The lines of a plan. Raises FixRefused when a span names no node."""
+    pairs = [_lines(rewrite, index, text) for rewrite in plan.rewrites if not isinstance(rewrite, EnsureImport)]
+    allowed = [lines for _, lines in pairs]
+    if len(pairs) < len(plan.rewrites):
+        allowed.append(import_lines(index.tree, text))
+    return Footprint(tuple(lines for lines, _ in pairs), tuple(allowed))
+
+
+def import_lines(tree: ast.Module, text: SourceText) -> Lines:
+    """Where imports may be added: from the top to the first statement that is neither docstring nor import."""
+    body = tree.body[1:] if ast.get_docstring(tree, clean=False) is not None else tree.body
+    first = next((node for node in body if not isinstance(node, ast.Import | ast.ImportFrom)), None)
+    return Lines(1, first_line(first) if first is not None else text.line_count)
+
+
+def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines, Lines]:
+    """What a rewrite claims and where its edits may lie."""
+    match rewrite:
+        case ReplaceExpression(span) | DeleteComment(span) | SetKeyword(call=span):
+            return _both(_span(span))
+        case SetHandlerType(handler):
+            node = index.find(handler, ast.ExceptHandler, "the handler")
+            end = (node.type.end_lineno or node.lineno) if node.type is not None else node.lineno
+            return Lines(node.lineno, end), Lines(node.lineno, max(end, node.body[0].lineno))
+        case InsertFirst(owner):
+            block = index.owner(owner)
+            return Lines(first_line(block), first_line(suite_of(block)[0])), _span(owner)
+        case InsertBefore(statement):
+            line = first_line(index.find(statement, ast.stmt, "the statement"))
+            return Lines(line, line), Lines(_leading(line, text), line)
+        case Guard(statement):
+            return _both(_span(statement))
+        case WrapInWith(first, last):
+            return _both(Lines(first.line, last.end_line))
+        case EnsureImport():
+            return _both(import_lines(index.tree, text))
+
+
+def _span(span: Span) -> Lines:
+    return Lines(span.line, span.end_line)
+
+
+def _both(lines: Lines) -> tuple[Lines, Lines]:
+    return lines, lines
+
+
+def _leading(line: int, text: SourceText) -> int:
+    """The first of the blank lines and comments directly above a line."""
+    while line > 1 and text.line(line - 1).strip()[:1] in ("", "#"):
+        line -= 1
+    return line
