@@ -59,7 +59,8 @@ class MethodSpec:
     arguments, `sql_keyword` its keyword name. `is_async` means that the call must be awaited to have its effect.
     `many` marks a method that runs its statement once for each set of parameters. `server_side` is the parameter
     (also the first positional one) that, when given, makes a server-side cursor: there FETCH sends statements too,
-    whose errors abort (fact B15).
+    whose errors abort (fact B15). `enters` is the kind of handle that a block on the result binds, None for the result
+    itself (`engine.begin()` binds a connection). `savepoint` marks a BEGIN that opens a savepoint (`begin_nested`).
     """
 
     effect: Effect
@@ -70,6 +71,8 @@ class MethodSpec:
     is_async: bool = False
     many: bool = False
     server_side: str | None = None
+    enters: HandleKind | None = None
+    savepoint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class WithSpec:
     `success` and `error` are COMMIT, ROLLBACK, CLOSE, RELEASE or NEUTRAL. `closes` says whether the handle itself is
     closed (psycopg 3 and aiosqlite: yes; psycopg2 and sqlite3 connections: no, facts B4a, C3a); leaving a cursor's
     block closes the cursor and nothing else (fact B4b). `begins` says that entering opens a transaction, even in
-    autocommit mode (fact B4d). `enters` is the kind bound by `as`, None for the handle itself. `swallows` are dotted
-    names of exceptions that end the block with `error` and go no further.
+    autocommit mode (fact B4d). `swallows` are dotted names of exceptions that end the block with `error` and go no
+    further.
     """
 
     success: Effect
@@ -89,7 +92,6 @@ class WithSpec:
     begins: bool = False
     is_async: bool = False
     swallows: frozenset[str] = frozenset()
-    enters: HandleKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class HandleSpec:
     """One kind of handle of a driver.
 
     `classes` are the dotted names under which the class can be named (annotations, `isinstance`); `async_classes` are
-    those whose methods of the same names are coroutines and whose blocks are `async with`. `methods` and
+    those whose methods of the same names are coroutines and whose blocks are `async with`. The method `__call__` is the
+    call of the handle itself (a session maker's). `methods` and
     `attributes` are keyed by name; an attribute's value is the kind of handle it holds (`cursor.connection`) or None.
     A method that is absent from the table is UNKNOWN only if `open_ended`; otherwise it is NEUTRAL.
     """

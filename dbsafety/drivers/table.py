@@ -9,9 +9,12 @@ from enum import Enum
 from typing import TypeVar
 
 from dbsafety.drivers.aiosqlite import AIOSQLITE
+from dbsafety.drivers.asyncpg import ASYNCPG
+from dbsafety.drivers.django import DJANGO
 from dbsafety.drivers.psycopg import PSYCOPG
 from dbsafety.drivers.psycopg2 import PSYCOPG2
 from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, ErrorSpec, FunctionSpec, HandleKind
+from dbsafety.drivers.sqlalchemy import SQLALCHEMY
 from dbsafety.drivers.sqlite3 import SQLITE3
 
 _Row = TypeVar("_Row")
@@ -105,7 +108,7 @@ def _plain(value: object) -> str:
     return repr(value)
 
 
-_KNOWN = (PSYCOPG2, PSYCOPG, SQLITE3, AIOSQLITE)
+_KNOWN = (PSYCOPG2, PSYCOPG, SQLITE3, AIOSQLITE, ASYNCPG, SQLALCHEMY, DJANGO)
 ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite")
 """The drivers that are analysed; the others are described and compared with their modules, but not switched on yet."""
 

@@ -6,13 +6,20 @@ import asyncio
 import builtins
 import importlib
 import inspect
+import sqlite3
 import sys
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db.utils import ConnectionDoesNotExist
 
 from dbsafety.drivers.spec import DriverSpec, HandleKind, HandleSpec, MethodSpec, Switch
 from dbsafety.drivers.table import FULL_TABLE
+
+if not settings.configured:
+    settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
 
 DRIVERS = [pytest.param(spec, id=spec.name) for spec in FULL_TABLE.drivers]
 HANDLES = [
@@ -36,6 +43,8 @@ SINCE = {
 BUILD_DEPENDENT = {"sqlite3.Connection.enable_load_extension", "sqlite3.Connection.load_extension"}
 """Names that depend on how Python was built."""
 NEUTRAL_BY_ABSENCE = {
+    "sqlite3.Connection": "__call__",
+    "django.db.transaction.Atomic": "__call__",
     **dict.fromkeys(
         ("psycopg2.extras.LoggingConnection", "psycopg2.extras.MinTimeLoggingConnection"), "filter initialize"
     ),
@@ -45,13 +54,27 @@ NEUTRAL_BY_ABSENCE = {
     ),
 }
 """Public methods that have no row: internals of a pool, and what one class among many adds."""
-SET_BY_INIT = {"psycopg.Connection.pgconn", "psycopg.AsyncConnection.pgconn"}
-"""Attributes of instances that classes do not show; tests/drivers/test_postgres.py sees them."""
+SET_BY_INIT = {
+    "psycopg.Connection.pgconn",
+    "psycopg.AsyncConnection.pgconn",
+    "django.db.backends.base.base.BaseDatabaseWrapper.in_atomic_block",
+    "django.db.backends.base.base.BaseDatabaseWrapper.needs_rollback",
+}
+"""Attributes of instances that classes do not show; tests/drivers sees them."""
+DELEGATED = {
+    f"django.db.backends.utils.CursorWrapper.{name}" for name in ("close", "fetchall", "fetchmany", "fetchone")
+}
+"""Methods that an instance passes on to another object; tests/drivers sees them."""
+NO_DATABASE_ERRORS = {asyncio.CancelledError, ImproperlyConfigured, ConnectionDoesNotExist}
+"""What the exception modules import from elsewhere, or raise about settings."""
 EXCEPTION_MODULES = {
     "psycopg2": ("psycopg2", "psycopg2.errors", "psycopg2.extensions", "psycopg2.pool"),
     "psycopg": ("psycopg", "psycopg.errors", "psycopg_pool"),
     "sqlite3": ("sqlite3",),
     "aiosqlite": ("aiosqlite",),
+    "asyncpg": ("asyncpg", "asyncpg.exceptions"),
+    "sqlalchemy": ("sqlalchemy.exc",),
+    "django": ("django.db", "django.db.utils", "django.db.transaction"),
 }
 
 
@@ -144,7 +167,7 @@ def test_no_public_exception_is_missing(spec: DriverSpec) -> None:
         for module in EXCEPTION_MODULES[spec.name]
         for name, value in vars(importlib.import_module(module)).items()
         if not name.startswith("_") and isinstance(value, type) and issubclass(value, BaseException)
-        if value not in listed and value is not asyncio.CancelledError
+        if value not in listed and value not in NO_DATABASE_ERRORS and not issubclass(value, Warning)
     ]
     assert missing == []
 
@@ -172,13 +195,14 @@ def test_every_public_method_has_a_row(spec: DriverSpec, handle: HandleSpec) -> 
     missing, invented = [], set(handle.methods)
     for name, cls in classes_of(handle):
         real = {attr for attr in dir(cls) if not attr.startswith("_") and is_method(cls, attr)}
+        real |= {"__call__"} if any("__call__" in vars(base) for base in cls.__mro__) else set()
         known = {*handle.methods, *NEUTRAL_BY_ABSENCE.get(name, "").split()}
         missing += sorted(f"{name}.{attr}" for attr in real - known)
         invented -= real
     assert missing == []
     first = next(iter((*handle.classes, *handle.async_classes)), "")
     names = {f"{first}.{attr}" for attr in invented}
-    assert {name for name in names - BUILD_DEPENDENT if known_here(name)} == set()
+    assert {name for name in names - BUILD_DEPENDENT - DELEGATED if known_here(name)} == set()
 
 
 def is_method(cls: type, name: str) -> bool:
@@ -198,13 +222,13 @@ def test_attributes_exist(spec: DriverSpec, handle: HandleSpec) -> None:
     if handle.kind is HandleKind.CONNECTION:
         wanted |= {switch.name for switch in spec.autocommit if switch.by is Switch.ATTRIBUTE}
         wanted |= {path.partition(".")[0] for path in (*spec.closed_attributes, *spec.status_attributes)}
-    missing = [
-        f"{name}.{attr}"
-        for name, cls in classes_of(handle)
-        for attr in sorted(wanted)
-        if not hasattr(cls, attr) and known_here(f"{name}.{attr}")
-    ]
-    assert set(missing) <= SET_BY_INIT
+    classes = classes_of(handle)
+    missing = {
+        f"{classes[0][0]}.{attr}"
+        for attr in wanted
+        if classes and not any(hasattr(cls, attr) for _, cls in classes) and known_here(f"{classes[0][0]}.{attr}")
+    }
+    assert missing - SET_BY_INIT == set()
 
 
 def python_methods() -> Iterator[tuple[str, str, MethodSpec, object, bool]]:
@@ -229,3 +253,40 @@ def test_statement_and_name_stand_where_the_table_says(position: str) -> None:
         if parameters[place or 0] not in (keyword, "args"):
             wrong.append(f"{name}.{method}{tuple(parameters)}: {keyword}")
     assert wrong == []
+
+
+CONSTRUCTORS = [
+    pytest.param(name, dict(row.positions), id=name)
+    for spec in FULL_TABLE.drivers
+    for name, row in spec.constructors.items()
+    if row.positions
+]
+
+
+@pytest.mark.filterwarnings("ignore:Passing more than 1 positional argument:DeprecationWarning")
+@pytest.mark.parametrize(("name", "positions"), CONSTRUCTORS)
+def test_constructor_parameters_stand_where_the_table_says(name: str, positions: dict[int, str]) -> None:
+    made = resolve(name)
+    try:
+        parameters = list(inspect.signature(made).parameters.values())  # type: ignore[arg-type]
+    except ValueError:
+        assert clashes(made, positions) == positions
+        return
+    for place, parameter in positions.items():
+        if place < len(parameters) and parameters[place].kind is not inspect.Parameter.VAR_POSITIONAL:
+            assert parameters[place].name == parameter
+            assert parameters[place].kind is not inspect.Parameter.KEYWORD_ONLY
+        else:  # passed on to `psycopg2.connect` or `Session`
+            assert any(kind.kind is inspect.Parameter.VAR_POSITIONAL for kind in parameters)
+
+
+def clashes(made: object, positions: dict[int, str]) -> dict[int, str]:
+    """The positions at which the C function `made` says that a keyword meets a positional argument."""
+    given = (":memory:", 5.0, 0, None, True, sqlite3.Connection, 100, False)
+    found = {}
+    for place, parameter in positions.items():
+        told = rf"'{parameter}'\) and position \({place + 1}\)|takes at most {place + 1} arguments"
+        with pytest.raises(TypeError, match=told):
+            made(*given[: place + 1], **{parameter: None})  # type: ignore[operator]
+        found[place] = parameter
+    return found

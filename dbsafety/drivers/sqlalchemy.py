@@ -1,0 +1,173 @@
+"""The table of SQLAlchemy 2: engines, connections, sessions (fact B10); failures do what they do on PostgreSQL."""
+
+from __future__ import annotations
+
+from dbsafety.drivers.dbapi import CLOSE, COMMIT, EXECUTE, NEUTRAL, ROLLBACK, UNKNOWN, makes, methods, moved, statement
+from dbsafety.drivers.spec import (
+    AutocommitSwitch,
+    ConstructorSpec,
+    DriverSpec,
+    Effect,
+    ErrorSpec,
+    HandleKind,
+    HandleSpec,
+    MethodSpec,
+    Switch,
+    WithSpec,
+)
+
+_ASYNC = "sqlalchemy.ext.asyncio"
+_EXC = "sqlalchemy.exc"
+_BEGIN = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION)
+_SAVEPOINT = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION, savepoint=True)
+_OPTIONS = MethodSpec(Effect.AUTOCOMMIT, returns_self=True)
+
+FACTORY = HandleSpec(
+    kind=HandleKind.FACTORY,
+    classes=("sqlalchemy.engine.Engine", "sqlalchemy.orm.sessionmaker"),
+    async_classes=(f"{_ASYNC}.AsyncEngine", f"{_ASYNC}.async_sessionmaker"),
+    methods={
+        "__call__": makes(HandleKind.CONNECTION),
+        "connect": makes(HandleKind.CONNECTION),
+        "begin": MethodSpec(Effect.MAKE, returns=HandleKind.TRANSACTION, enters=HandleKind.CONNECTION),
+        "execution_options": _OPTIONS,
+        **methods(
+            NEUTRAL,
+            """clear_compiled_cache configure dispose get_execution_options identity_key object_session raw_connection
+            update_execution_options""",
+        ),
+    },
+)
+
+CONNECTION = HandleSpec(
+    kind=HandleKind.CONNECTION,
+    classes=("sqlalchemy.engine.Connection", "sqlalchemy.orm.Session", "sqlalchemy.orm.scoped_session"),
+    async_classes=(f"{_ASYNC}.AsyncConnection", f"{_ASYNC}.AsyncSession", f"{_ASYNC}.async_scoped_session"),
+    methods={
+        "__call__": MethodSpec(Effect.NEUTRAL, returns_self=True),
+        **dict.fromkeys(("execute", "scalar", "scalars", "exec_driver_sql"), statement("statement")),
+        **methods(statement("statement"), "stream stream_scalars"),
+        # The unit of work: what these send is not in the text.
+        **methods(
+            EXECUTE,
+            """bulk_insert_mappings bulk_save_objects bulk_update_mappings delete delete_all flush get get_one merge
+            merge_all refresh""",
+        ),
+        "begin": _BEGIN,
+        "begin_nested": _SAVEPOINT,
+        "begin_twophase": _BEGIN,
+        "commit": COMMIT,
+        "rollback": ROLLBACK,
+        # A closed session may be used again and then begins anew.
+        **methods(CLOSE, "aclose close invalidate remove reset"),
+        "connection": makes(HandleKind.CONNECTION),
+        "execution_options": _OPTIONS,
+        **methods(
+            UNKNOWN,
+            """close_all commit_prepared detach get_raw_connection prepare query recover_twophase rollback_prepared
+            run_sync""",
+        ),
+        **methods(
+            NEUTRAL,
+            """add add_all bind_mapper bind_table configure enable_relationship_loading expire expire_all expunge
+            expunge_all get_async_bind get_bind get_execution_options get_isolation_level get_nested_transaction
+            get_transaction identity_key in_nested_transaction in_transaction is_modified object_session
+            query_property schema_for_object start""",
+        ),
+    },
+    with_block=WithSpec(success=Effect.ROLLBACK, error=Effect.ROLLBACK, closes=True),
+)
+
+TRANSACTION = HandleSpec(
+    kind=HandleKind.TRANSACTION,
+    classes=(
+        "sqlalchemy.engine.Transaction",
+        "sqlalchemy.engine.RootTransaction",
+        "sqlalchemy.engine.NestedTransaction",
+        "sqlalchemy.orm.SessionTransaction",
+    ),
+    async_classes=(f"{_ASYNC}.AsyncTransaction", f"{_ASYNC}.AsyncSessionTransaction"),
+    methods={
+        "commit": COMMIT,
+        "rollback": ROLLBACK,
+        "close": ROLLBACK,
+        **methods(NEUTRAL, "bound_connection connection declare_states prepare start"),
+    },
+    with_block=WithSpec(success=Effect.COMMIT, error=Effect.ROLLBACK, begins=True),
+)
+
+_CHILDREN = {
+    "SQLAlchemyError": """ArgumentError CircularDependencyError CompileError DisconnectionError IdentifierError
+        InvalidRequestError StatementError TimeoutError""",
+    "ArgumentError": """AmbiguousForeignKeysError ConstraintColumnNotFoundError DuplicateColumnError
+        NoForeignKeysError NoSuchModuleError ObjectNotExecutableError""",
+    "CompileError": "UnsupportedCompilationError",
+    "DisconnectionError": "InvalidatePoolError",
+    "InvalidRequestError": """AmbiguousColumnError AwaitRequired IllegalStateChangeError MissingGreenlet
+        MultipleResultsFound NoDBAPILoaded NoInspectionAvailable NoReferenceError NoResultFound NoSuchTableError
+        PendingRollbackError ResourceClosedError UnboundExecutionError UnreflectableTableError""",
+    "NoReferenceError": "NoReferencedColumnError NoReferencedTableError",
+    "StatementError": "DBAPIError",
+    "DBAPIError": "DatabaseError InterfaceError",
+    "DatabaseError": """DataError IntegrityError InternalError NotSupportedError OperationalError
+        ProgrammingError""",
+}
+_COVERING = frozenset({"StatementError", "DBAPIError", "DatabaseError"})
+_ERRORS = {
+    f"{_EXC}.SQLAlchemyError": ErrorSpec((f"{_EXC}.HasDescriptionCode", "Exception"), covers=True),
+    f"{_EXC}.EmulatedDBAPIException": ErrorSpec(("Exception",), aborts=False),
+    f"{_EXC}.NoSuchColumnError": ErrorSpec((f"{_EXC}.InvalidRequestError", "KeyError"), aborts=False),
+    **{
+        f"{_EXC}.{name}": ErrorSpec(
+            (f"{_EXC}.{parent}",), aborts=name in _COVERING or parent == "DatabaseError", covers=name in _COVERING
+        )
+        for parent, names in _CHILDREN.items()
+        for name in names.split()
+    },
+}
+_LEVELS = ("READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
+
+SQLALCHEMY = DriverSpec(
+    name="sqlalchemy",
+    roots=("sqlalchemy",),
+    constructors={
+        "sqlalchemy.create_engine": ConstructorSpec(HandleKind.FACTORY, {0: "url"}),
+        "sqlalchemy.orm.sessionmaker": ConstructorSpec(HandleKind.FACTORY, {0: "bind"}),
+        "sqlalchemy.orm.Session": ConstructorSpec(HandleKind.CONNECTION, {0: "bind"}),
+        "sqlalchemy.orm.scoped_session": ConstructorSpec(HandleKind.CONNECTION, {0: "session_factory"}),
+        f"{_ASYNC}.create_async_engine": ConstructorSpec(HandleKind.FACTORY, {0: "url"}),
+        f"{_ASYNC}.async_sessionmaker": ConstructorSpec(HandleKind.FACTORY, {0: "bind"}),
+        f"{_ASYNC}.AsyncSession": ConstructorSpec(HandleKind.CONNECTION, {0: "bind"}),
+        f"{_ASYNC}.async_scoped_session": ConstructorSpec(HandleKind.CONNECTION, {0: "session_factory"}),
+    },
+    handles={
+        HandleKind.FACTORY: FACTORY,
+        HandleKind.CONNECTION: CONNECTION,
+        HandleKind.TRANSACTION: TRANSACTION,
+    },
+    errors=_ERRORS,
+    base_error=f"{_EXC}.SQLAlchemyError",
+    aborts=True,
+    keeps_lock=False,
+    begins_on_read=True,
+    server="the database",
+    autocommit=(
+        AutocommitSwitch(Switch.KEYWORD, "isolation_level", on=("AUTOCOMMIT",), off=_LEVELS),
+        AutocommitSwitch(
+            Switch.METHOD, "execution_options", on=("AUTOCOMMIT",), off=_LEVELS, keyword="isolation_level"
+        ),
+    ),
+    aliases={
+        **moved(("Engine", "Connection", "Transaction", "create_engine"), "sqlalchemy.engine", "sqlalchemy"),
+        **moved(("Engine", "Connection", "Transaction"), "sqlalchemy.engine", "sqlalchemy.engine.base"),
+        **moved(("Session", "sessionmaker"), "sqlalchemy.orm", "sqlalchemy.orm.session"),
+        **moved(("scoped_session",), "sqlalchemy.orm", "sqlalchemy.orm.scoping"),
+        **moved(("NoResultFound", "MultipleResultsFound"), _EXC, "sqlalchemy.orm.exc"),
+        "sqlalchemy.engine.create_engine": "sqlalchemy.create_engine",
+    },
+    aborted_error="Can't reconnect until invalid transaction is rolled back",
+    closed_attributes=("closed",),
+    status_attributes=("is_active",),
+    sql_wrappers=("sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text"),
+)
+"""SQLAlchemy 2.1, with the names of 2.0."""
