@@ -121,10 +121,12 @@ class ConstructorSpec:
     `positions` maps positional index to parameter name for the parameters rules ask about (`timeout`, `dsn` ...).
     `is_async` means that the result must be awaited (it may also be used as an async context manager). `autocommit` is
     the mode that this callable gives its connection, None for the driver's default (user-declared wrappers).
+    `keywords` are such parameters that go by keyword only.
     """
 
     kind: HandleKind
     positions: Mapping[int, str] = field(default_factory=dict)
+    keywords: frozenset[str] = frozenset()
     is_async: bool = False
     autocommit: bool | None = None
 

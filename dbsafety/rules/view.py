@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from dbsafety.drivers.spec import DriverSpec, HandleKind
+from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, HandleKind
 from dbsafety.facts.scopes import BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.flow.graph import Cfg, Step
 from dbsafety.model.finding import Confidence
@@ -56,6 +56,12 @@ class ModuleView:
                     return f"{name}.{member}"
             current = current.parent
         return None
+
+    def sends(self, key: Key, words: str) -> bool:
+        """Whether some statement whose text holds `words` is sent on the connection anywhere in the module."""
+        return any(
+            op.sql is not None and words in op.sql.lower() for view in self.functions for _, op in view.ops(key)
+        )
 
     @cached_property
     def is_script(self) -> bool:
@@ -155,6 +161,15 @@ class FunctionView:
             if step.node is not None:
                 found.setdefault(id(step.node), step)
         return found
+
+    def constructor(self, call: ast.Call) -> ConstructorSpec | None:
+        """The row of the driver's constructor that the call means."""
+        for value in self.resolver.evaluate(call.func, self.scope):
+            if isinstance(value, External):
+                found = self.resolver.table.constructor(value.dotted)
+                if found is not None:
+                    return found[1]
+        return None
 
     def spec(self, handle: Handle) -> DriverSpec:
         """The driver's table."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import AutocommitSwitch, DriverSpec, HandleKind, Switch
+from dbsafety.drivers.spec import AutocommitSwitch, ConstructorSpec, DriverSpec, HandleKind, Switch
 from dbsafety.facts.scopes import Scope, Target
 from dbsafety.typestate.attributes import defining_class
 from dbsafety.typestate.values import (
@@ -22,9 +22,19 @@ from dbsafety.typestate.values import (
 )
 
 
-def opened(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec, kind: HandleKind) -> Handle:
-    """The handle that a constructor call makes."""
-    return Handle(spec.name, kind, key_for(resolver, call, scope), opening_mode(resolver, call, scope, spec))
+def opened(
+    resolver: Evaluator,
+    call: ast.Call,
+    scope: Scope,
+    spec: DriverSpec,
+    kind: HandleKind,
+    made: ConstructorSpec | None = None,
+) -> Handle:
+    """The handle that a constructor call makes; `made` is the constructor's row."""
+    mode = opening_mode(resolver, call, scope, spec)
+    if made is not None and made.autocommit is not None:
+        mode = Mode.AUTOCOMMIT if made.autocommit else Mode.TRANSACTION
+    return Handle(spec.name, kind, key_for(resolver, call, scope), mode)
 
 
 def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "") -> Key:

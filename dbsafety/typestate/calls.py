@@ -80,7 +80,7 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
     constructor = resolver.table.constructor(dotted)
     if constructor is not None:
         spec, made = constructor
-        return frozenset((allocate.opened(resolver, call, scope, spec, made.kind),))
+        return frozenset((allocate.opened(resolver, call, scope, spec, made.kind, made),))
     kind = _MANAGERS.get(dotted)
     if kind is not None:
         inner = resolver.evaluate(call.args[0], scope) if call.args and kind is not ManagerKind.SUPPRESS else EMPTY

@@ -1,0 +1,110 @@
+"""A SQLite connection is opened with the default wait of five seconds.
+
+## What it finds
+`sqlite3.connect()` (and `sqlite3.Connection()`, `aiosqlite.connect()`) without `timeout`.
+
+It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
+sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
+`factory`. In test files it has low confidence, hence is not shown by default.
+
+## Why it matters
+A connection that meets another writer waits for its timeout and then fails with
+`sqlite3.OperationalError: database is locked`. The default is 5 seconds, which is enough while transactions are short and
+writers few; with many writers, or slow work inside transactions, the last in the queue fails. `timeout=` sets how long a
+connection waits for a *busy* database. It is no cure for a lock that is never released (see DBS108, DBS204): there it
+only makes every failure slower. Nor does it help a transaction that has read before it writes: that fails at once,
+whatever the timeout.
+
+## Example
+```python
+import sqlite3
+
+
+def open_store(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path)
+```
+
+## Use instead
+```python
+import sqlite3
+
+
+def open_store(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=30.0)
+```
+
+## Fix
+Safe: adds `timeout=30.0` (setting `sqlite-timeout`). It can only make a connection wait longer for a busy database.
+
+## Limits
+Whether another process or thread writes to the file cannot be seen: then the confidence is medium.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.drivers.spec import ConstructorSpec, HandleKind
+from dbsafety.model.finding import Confidence, Finding, Severity
+from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
+from dbsafety.model.span import Span
+from dbsafety.rules.databases import Place, place_of
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.ops import Op
+
+RULE = Rule(
+    code="DBS201",
+    slug="sqlite-connect-no-timeout",
+    summary="a SQLite connection is opened with the default wait of five seconds",
+    severity=Severity.WARNING,
+    drivers=("sqlite3", "aiosqlite"),
+    pylint_id="W5721",
+    since="0.1",
+    fix=Applicability.SAFE,
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding at each call that opens a SQLite database without saying how long to wait."""
+    for call, op in view.ops():
+        if not op.opens or not op.spec.locked_error or op.handle.kind is not HandleKind.CONNECTION:
+            continue
+        constructor = view.constructor(call)
+        if constructor is None or _says_how_long(view, call, op, constructor):
+            continue
+        place = place_of(view, call)
+        if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
+            continue
+        confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
+        name = ast.unparse(call.func)
+        seconds = view.module.options.sqlite_timeout
+        yield RULE.at(
+            view.path,
+            Span.of(call),
+            f"`{name}(…)` without `timeout` waits the default 5 s for a busy database, then fails with "
+            f"'{op.spec.locked_error}': say how long to wait, for example `timeout={seconds}`; it only waits longer, "
+            "it does not release a lock that another connection has leaked",
+            confidence=confidence,
+            fix=FixPlan(
+                f"add `timeout={seconds}`",
+                Applicability.SAFE,
+                (SetKeyword(Span.of(call), "timeout", str(seconds)),),
+                view.name,
+            ),
+            scope=view.name,
+        )
+
+
+def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: ConstructorSpec) -> bool:
+    positions = constructor.positions
+    if "timeout" not in constructor.keywords and "timeout" not in positions.values():
+        return True
+    if any(isinstance(argument, ast.Starred) for argument in call.args):
+        return True
+    if any(name == "timeout" and position < len(call.args) for position, name in positions.items()):
+        return True
+    if any(keyword.arg in (None, "timeout", "factory") for keyword in call.keywords):
+        return True
+    return view.module.sends(op.key, "busy_timeout")

@@ -1,0 +1,159 @@
+"""What the analysis saw in a function: errors that end in a handler, and where the failed transaction goes from there."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from dbsafety.drivers.spec import DriverSpec
+from dbsafety.facts.scopes import FunctionInfo
+from dbsafety.flow.graph import Step, StepKind
+from dbsafety.typestate.automaton import Seen, State, Tx, idle
+from dbsafety.typestate.relation import Exit, Start, Subject
+from dbsafety.typestate.search import Node, Search
+from dbsafety.typestate.summaries import Summaries
+from dbsafety.typestate.values import Handle, Key, handles
+
+
+class End(Enum):
+    """What happens to the failed transaction after the handler."""
+
+    FUNCTION = "function"
+    """The function ends normally and the connection lives on."""
+    STATEMENT = "statement"
+    """Another statement is sent."""
+    COMMIT = "commit"
+    """It is committed."""
+    INSIDE = "inside"
+    """Another statement is sent before the handler is left."""
+    DROPPED = "dropped"
+    """The function ends normally and the connection with it."""
+
+
+@dataclass(slots=True, eq=False)
+class Swallow:
+    """A database error that a handler ends while its transaction is still failed.
+
+    `handler` is the `except` clause, the `with` item that suppresses, or the statement in `finally` that drops the
+    exception; None for INSIDE findings whose handler is not left. `failing` is the statement that fails, `ends` where
+    each witness leads, by kind, as the node at the end of it; `paths` are the witnesses. `dirty`: an earlier write of
+    the same transaction was waiting.
+    """
+
+    function: FunctionInfo
+    subject: Subject
+    spec: DriverSpec
+    handler: ast.AST | None
+    handler_step: Step | None
+    paths: dict[End, list[Step]] = field(default_factory=dict)
+    dirty: bool = False
+
+    def failing(self, end: End) -> Step | None:
+        """The step that fails on the way to `end`."""
+        return self.fails.get(end)
+
+    fails: dict[End, Step] = field(default_factory=dict)
+
+
+def swallows(summaries: Summaries, function: FunctionInfo) -> Iterator[Swallow]:
+    """Every swallowed error of the function, per connection and handler, in source order."""
+    found: dict[tuple[int, Key], Swallow] = {}
+    for key, handle in sorted(summaries.touched(function).items()):
+        spec = summaries.resolver.table.driver(handle.driver)
+        if not spec.aborts and not spec.keeps_lock:
+            continue
+        subject = Subject(key, handle)
+        search = summaries.search(function, subject)
+        search.run(Start.ENTRY, entry_state(function, subject))
+        if search.over_budget:
+            summaries.exhausted += 1
+            continue
+        _collect(summaries, search, function, found)
+    yield from sorted(found.values(), key=lambda s: (s.handler_step.line if s.handler_step else 0, s.subject.key))
+
+
+def entry_state(function: FunctionInfo, subject: Subject) -> State:
+    """The state of the connection when the function begins: unbound for its own variables, else idle."""
+    key = subject.key
+    own = key.kind in ("local", "site") and key.owner == f"{function.module.path}:{function.qualname}"
+    here = key.kind == "site" or (key.kind == "global" and function.scope.kind == "module")
+    if own or (here and key.owner == function.module.path):
+        return State(Tx.UNBOUND)
+    return idle(subject.handle.mode)
+
+
+def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> bool:
+    """Whether the connection lives on when the function returns."""
+    key = subject.key
+    if key.kind == "global" and function.scope.kind == "module":
+        return False
+    if key.persistent or key.kind == "param" or subject.handle.pooled:
+        return True
+    own = f"{function.module.path}:{function.qualname}"
+    if key.kind == "local" and key.owner != own:
+        return True
+    for node in (*function.returns, *function.yields):
+        if any(h.key == key for h in handles(summaries.resolver.evaluate(node.value, function.scope))):
+            return True
+    return False
+
+
+def _collect(
+    summaries: Summaries, search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow]
+) -> None:
+    lives = outlives(summaries, function, search.subject)
+    for sight in search.sights:
+        state = sight.node.state
+        if state.by == -2:
+            continue
+        if sight.what is Seen.COMMIT:
+            _note(search, function, found, sight.node, End.COMMIT)
+        elif search.spec.aborts:
+            _note(search, function, found, sight.node, End.STATEMENT if state.left else End.INSIDE)
+    end = search.frame.cfg.return_end
+    for node in search.parents:
+        if node.step == end and node.state.tx is Tx.FAILED and node.state.left and node.state.by >= 0:
+            _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
+
+
+def _note(
+    search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow], node: Node, end: End
+) -> None:
+    by = node.state.by
+    key = (by, search.subject.key)
+    step = search.steps[by] if by >= 0 else None
+    swallow = found.get(key)
+    if swallow is None:
+        handler = step.node if step is not None else None
+        swallow = found[key] = Swallow(function, search.subject, search.spec, handler, step)
+    swallow.dirty = swallow.dirty or node.state.dirty
+    if end in swallow.paths:
+        return
+    path = search.path(node)
+    swallow.paths[end] = [search.steps[point.step] for point in path]
+    failing = _failing(search, path)
+    if failing is not None:
+        swallow.fails[end] = failing
+
+
+def _failing(search: Search, path: list[Node]) -> Step | None:
+    """The last step on the way whose exception made the transaction fail."""
+    for before, after in zip(reversed(path[:-1]), reversed(path[1:]), strict=True):
+        if after.state.tx is Tx.FAILED and before.state.tx is not Tx.FAILED:
+            return search.steps[before.step]
+    return None
+
+
+def ends_normally(relation: frozenset[tuple[Exit, State]]) -> bool:
+    """Whether a relation has a normal way out."""
+    return any(way is Exit.NORMAL for way, _ in relation)
+
+
+def last_statement(path: list[Step]) -> Step:
+    """The last step of a witness that has a place in the source."""
+    for step in reversed(path):
+        if step.kind not in (StepKind.RETURN_END, StepKind.RAISE_END, StepKind.ENTRY):
+            return step
+    return path[-1]
