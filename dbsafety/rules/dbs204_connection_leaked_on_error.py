@@ -1,0 +1,114 @@
+"""A connection is closed only when everything goes well.
+
+## What it finds
+A connection that a function opens and closes itself, where the error of a statement in between skips the close: the
+error leaves the function, or a handler ends it without closing.
+
+It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
+given to a pool, in module-level code, and in scripts that only run and end.
+
+## Why it matters
+The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
+exception (a Future, a log record, a retry loop). From Python 3.11 on a dropped sqlite3 connection stays open even
+without that until the cyclic garbage collector runs. After a failed write it holds the write lock all the time, and the
+others fail with `sqlite3.OperationalError: database is locked`. On PostgreSQL it occupies a slot of the server.
+
+## Example
+```python
+import sqlite3
+
+
+def add(path: str, name: str) -> None:
+    conn = sqlite3.connect(path, timeout=30.0)
+    conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
+    conn.commit()
+    conn.close()
+```
+
+## Use instead
+```python
+import sqlite3
+from contextlib import closing
+
+
+def add(path: str, name: str) -> None:
+    with closing(sqlite3.connect(path, timeout=30.0)) as conn, conn:
+        conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
+```
+
+## Fix
+Unsafe: opens the connection in `with closing(...) as conn, conn:`, which ends the transaction and then closes on every
+way out, and drops the `close()` calls that became idle. Never `closing` alone, which would not commit, nor a close
+without a rollback, which on Python 3.11 can leave the file locked. Refused where the function writes without a commit,
+since the block would commit.
+
+## Limits
+Connections that are never closed at all, and those that functions hand on, are not reported. For drivers other than
+sqlite3 the confidence is medium, since reference counting often frees them soon.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.rewrite import Applicability
+from dbsafety.model.span import Span
+from dbsafety.rules.leaks import leak_of
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.view import FunctionView
+from dbsafety.rules.wording import call_text, handler_text, span_of
+from dbsafety.rules.wrapping import plan_closing
+
+RULE = Rule(
+    code="DBS204",
+    slug="connection-leaked-on-error",
+    summary="a connection is closed only when everything goes well",
+    severity=Severity.WARNING,
+    drivers=("sqlite3", "psycopg2", "psycopg"),
+    pylint_id="W5724",
+    since="0.1",
+    fix=Applicability.UNSAFE,
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding at each opening whose close an error skips."""
+    if isinstance(view.info.node, ast.Module):
+        return
+    for call, op in view.ops():
+        if not op.opens or op.handle.kind is not HandleKind.CONNECTION or op.handle.pooled:
+            continue
+        closes = [node for node, other in view.ops(op.key) if other.effect is Effect.CLOSE]
+        if not closes or op.key.kind not in ("local", "site") or view.outlives(op.handle, op.key):
+            continue
+        leak = leak_of(view, op.handle, op.key)
+        if leak is None or (view.module.is_script and view.name in ("main", "")):
+            continue
+        confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
+        name = ast.unparse(closes[0].func)
+        failing = call_text(view, leak.failing.node)
+        way = f"and {handler_text(leak.handler.node)} ends it" if leak.handler else "and leaves the function"
+        harm = (
+            "a failed write then holds the lock until the connection is collected ('" + op.spec.locked_error + "' elsewhere)"
+            if op.spec.locked_error
+            else f"the connection then stays open, a slot of {op.spec.server} with it"
+        )
+        plan, refusal = plan_closing(view, call, op)
+        yield RULE.at(
+            view.path,
+            Span.of(call),
+            f"the connection opened here is closed only on success: an error of {failing} on line {leak.failing.line} "
+            f"skips `{name}()` on line {closes[-1].lineno}, {way}; {harm}: close it in a `with` block or in `finally`",
+            confidence=confidence,
+            trace=(
+                Step(view.path, Span.of(call), "opened"),
+                Step(view.path, span_of(leak.failing.node, leak.failing.line), f"{failing} fails"),
+                Step(view.path, Span.of(closes[-1]), f"`{name}()` is skipped"),
+            ),
+            fix=plan,
+            fix_refusal=refusal,
+            scope=view.name,
+        )

@@ -1,0 +1,97 @@
+"""Plans `with closing(connect(...)) as conn, conn:` around the life of a connection (facts C3a, C12)."""
+
+from __future__ import annotations
+
+import ast
+
+from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapInWith
+from dbsafety.model.span import Span
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.ops import Op
+
+
+def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | None, str]:
+    """The plan for the connection that `call` opens, or None and the reason for the refusal."""
+    statement = view.statement_of(call)
+    if not isinstance(statement, ast.Assign) or statement.value is not call or len(statement.targets) != 1:
+        return None, "the opening is not a plain assignment"
+    target = statement.targets[0]
+    if not isinstance(target, ast.Name):
+        return None, "the connection is not kept in a variable"
+    if op.spec.is_async or view.cfg.is_async:
+        return None, "asynchronous code needs `async with`"
+    ops = [(node, other) for node, other in view.ops(op.key) if not other.opens]
+    refusal = _refusal(view, ops, op, statement, target.id)
+    if refusal:
+        return None, refusal
+    suite = view.suite_of(statement)
+    last = _last_use(view, suite[suite.index(statement) + 1 :], target.id)
+    if last is None:
+        return None, "the connection is not used in the suite that opens it"
+    closing = view.module.name_for("contextlib.closing", view.scope)
+    source = ast.unparse(call)
+    block = op.spec.handles[HandleKind.CONNECTION].with_block
+    rewrites: list[Rewrite] = []
+    if block is not None and block.closes:
+        items = f"{source} as {target.id}"
+    else:
+        items = f"{closing or 'closing'}({source}) as {target.id}, {target.id}"
+        if closing is None:
+            rewrites.append(EnsureImport("contextlib", "closing"))
+    drop = tuple(Span.of(found) for found in _idle_closes(view, ops))
+    rewrites.append(WrapInWith(Span.of(statement), Span.of(last), items, drop))
+    return FixPlan(f"open `{target.id}` in a `with` block", Applicability.UNSAFE, tuple(rewrites), view.name), ""
+
+
+def _refusal(
+    view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, statement: ast.Assign, name: str
+) -> str:
+    effects = {other.effect for _, other in ops}
+    writes = any(other.statement.writes or other.statement.verb.value == "unknown" for _, other in ops if _sends(other))
+    if Effect.AUTOCOMMIT in effects or any(
+        isinstance(a.value, ast.Name) and a.value.id == name for a, _ in view.info.assigns
+    ):
+        return "the function changes the mode of the connection, which is not allowed inside its `with` block"
+    if writes and Effect.COMMIT not in effects and op.mode is not None and op.mode.value == "transaction":
+        return "the function writes without a commit, and the `with` block would commit"
+    bound = [b for b in view.scope.bindings.get(name, ()) if b.node is not statement]
+    if bound:
+        return f"`{name}` is assigned more than once"
+    outside = {id(n) for s in view.suite_of(statement) for n in ast.walk(s)}
+    if any(id(node) not in outside for node, _ in ops):
+        return "the connection is also used outside the suite that opens it"
+    return ""
+
+
+def _sends(op: Op) -> bool:
+    return op.effect in (Effect.EXECUTE, Effect.SCRIPT)
+
+
+def _last_use(view: FunctionView, following: list[ast.stmt], name: str) -> ast.stmt | None:
+    """The last statement that speaks of the connection or of anything made from it in this suite."""
+    names = {name}
+    last: ast.stmt | None = None
+    for statement in following:
+        mentioned = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        if not mentioned.intersection(names):
+            continue
+        last = statement
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Assign) and _is_handle(view, node.value):
+                names.update(t.id for t in node.targets if isinstance(t, ast.Name))
+    return last
+
+
+def _is_handle(view: FunctionView, node: ast.expr) -> bool:
+    return any(hasattr(value, "driver") for value in view.resolver.evaluate(node, view.scope))
+
+
+def _idle_closes(view: FunctionView, ops: list[tuple[ast.Call, Op]]) -> list[ast.stmt]:
+    """The `conn.close()` statements, which the block makes idle."""
+    found = []
+    for node, op in ops:
+        statement = view.statement_of(node)
+        if op.effect is Effect.CLOSE and isinstance(statement, ast.Expr) and statement.value is node:
+            found.append(statement)
+    return found
