@@ -15,7 +15,7 @@ LIBRARY = Path(sysconfig.get_path("stdlib"))
 FILES = [
     *(ROOT / "dbsafety").rglob("*.py"),
     *(ROOT / "tests" / "fixtures").rglob("*.py"),
-    *(LIBRARY / f"{name}.py" for name in ("argparse", "contextlib", "subprocess", "tarfile", "threading", "zipfile")),
+    *(LIBRARY / f"{name}.py" for name in ("argparse", "contextlib", "subprocess", "tarfile", "threading", "pickle")),
     *(LIBRARY / "asyncio").glob("*.py"),
 ]
 RAISING = {StepKind.CALL, StepKind.AWAIT, StepKind.YIELD, StepKind.OP, StepKind.FOR, StepKind.WITH_ENTER}
