@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from dataclasses import dataclass
 
 from dbsafety.drivers.spec import Effect
@@ -25,36 +26,48 @@ class Leak:
 
 
 def leak_of(view: FunctionView, handle: Handle, key: Key) -> Leak | None:
-    """The shortest way on which a database error leaves the connection open, None when there is none."""
+    """The first statement whose error leaves the connection open, None when there is none."""
     search = view.follow(handle, key)
     if search.over_budget:
         return None
-    for node in search.parents:
-        if node.state.tx not in _OPEN:
+    for node in tuple(search.parents):
+        step = search.steps[node.step]
+        if node.state.tx not in _OPEN or not _sends(view, step):
             continue
-        raised = node.step == view.cfg.raise_end and node.flight is Raised.DB
-        if raised or node.step == view.cfg.return_end:
-            leak = _on_path(view, search, node, raised=raised)
-            if leak is not None:
-                return leak
+        for failed in search.successors(node):
+            if failed.flight is Raised.DB:
+                leak = _escape(search, step, failed)
+                if leak is not None:
+                    return leak
     return None
 
 
-def _on_path(view: FunctionView, search: Search, end: Node, *, raised: bool) -> Leak | None:
-    """The failing call of a path; a normal end counts only if a handler ended the error of this connection on it."""
-    path = search.path(end)
-    for position in range(len(path) - 1, 0, -1):
-        before, after = path[position - 1], path[position]
-        step = search.steps[before.step]
-        if after.flight is not Raised.DB or before.flight is not None or before.state.tx not in _OPEN:
-            continue
-        if not _sends(view, step):
-            continue
-        if raised:
-            return Leak(step, None)
-        caught = [search.steps[node.step] for node in path[position:]]
-        handler = next((found for found in caught if found.kind is StepKind.HANDLER), None)
-        return Leak(step, handler) if handler is not None else None
+def _escape(search: Search, failing: Step, failed: Node) -> Leak | None:
+    """Follow the error of one statement to an end of the function with the connection still open."""
+    parents: dict[Node, Node | None] = {failed: None}
+    queue = deque([failed])
+    while queue:
+        node = queue.popleft()
+        if node.state.tx in _OPEN:
+            if node.step == search.frame.cfg.raise_end and node.flight is Raised.DB:
+                return Leak(failing, None)
+            if node.step == search.frame.cfg.return_end:
+                return Leak(failing, _handler_on(search, parents, node))
+        for target in search.successors(node):
+            if target not in parents:
+                parents[target] = node
+                queue.append(target)
+    return None
+
+
+def _handler_on(search: Search, parents: dict[Node, Node | None], end: Node) -> Step | None:
+    """The handler that ended the error, the last one on the way."""
+    current: Node | None = end
+    while current is not None:
+        step = search.steps[current.step]
+        if step.kind is StepKind.HANDLER:
+            return step
+        current = parents[current]
     return None
 
 

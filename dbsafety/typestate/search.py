@@ -68,7 +68,7 @@ class Search:
             self.parents[node] = None
         while queue:
             node = queue.popleft()
-            for target in self._successors(node):
+            for target in self.successors(node):
                 if target not in self.parents:
                     self.parents[target] = node
                     queue.append(target)
@@ -101,7 +101,8 @@ class Search:
                 found.append(self._raise(here, kind, state))
         return found
 
-    def _successors(self, node: Node) -> Iterator[Node]:
+    def successors(self, node: Node) -> Iterator[Node]:
+        """Where control may go from `node`."""
         step = self.steps[node.step]
         match step.kind:
             case StepKind.RETURN_END:
