@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dbsafety.check.module import check_module
@@ -16,7 +17,7 @@ from dbsafety.cli.options import Arguments, add_output, add_paths, add_settings,
 from dbsafety.cli.records import Sources, report
 from dbsafety.config.load import Configuration
 from dbsafety.model.faults import UsageFault
-from dbsafety.output.formats import FOR_PEOPLE, written
+from dbsafety.output.formats import WITH_EDITS, written
 from dbsafety.output.github import step_summary
 from dbsafety.output.record import Report, counts
 from dbsafety.output.style import Style
@@ -46,7 +47,10 @@ def command(found: argparse.Namespace) -> int:
         result, sources = check_stdin(data, name, given.configuration), Sources({name: data})
     else:
         result, sources = run(given.paths, given.configuration, found.jobs), Sources()
-    _show(report(result, sources), result.remarks, given, found)
+    made = report(result, sources)
+    if given.configuration.settings.output_format in WITH_EDITS:
+        made = _with_edits(made, result, sources)
+    _show(made, result.remarks, given, found)
     return exit_code(result, zero=found.exit_zero)
 
 
@@ -65,6 +69,15 @@ def exit_code(result: RunResult, *, zero: bool = False) -> int:
     return FOUND if result.findings and not zero else CLEAN
 
 
+def _with_edits(made: Report, result: RunResult, sources: Sources) -> Report:
+    if not any(finding.fix is not None for finding in result.findings):
+        return made
+    # Here, since libcst takes a third of a second to import and only this format shows the text of fixes.
+    from dbsafety.cli.edits import with_edits
+
+    return replace(made, records=with_edits(made.records, result.findings, sources))
+
+
 def _show(made: Report, remarks: Sequence[str], given: Arguments, found: argparse.Namespace) -> None:
     name = given.configuration.settings.output_format
     style = style_for(sys.stdout, given.color) if found.output is None else Style()
@@ -80,19 +93,19 @@ def _show(made: Report, remarks: Sequence[str], given: Arguments, found: argpars
     if found.statistics:
         for (code, slug), count in counts(made).items():
             say(f"{count:6} {code} {slug}")
-    if name in FOR_PEOPLE and not given.quiet:
+    if name == "full" and not given.quiet:
         say(summary(made))
 
 
 def summary(made: Report) -> str:
     """One sentence about the run."""
-    files = _many(made.files, "file")
+    files = many(made.files, "file")
     if not made.records:
         return f"No findings in {files}."
     paths = {record.place.path for record in made.records}
     fixes = [record.fix.applicability for record in made.records if record.fix is not None]
     safe, unsafe = fixes.count("safe"), fixes.count("unsafe")
-    sentence = f"{_many(len(made.records), 'finding')} in {len(paths)} of {files}"
+    sentence = f"{many(len(made.records), 'finding')} in {len(paths)} of {files}"
     parts = [
         *([f"{safe} fixable with `dbsafety fix`"] if safe else []),
         *(
@@ -115,7 +128,8 @@ def _summarize_step(made: Report) -> None:
         raise UsageFault(f"cannot write the step summary: {error.strerror}", file) from error
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """The number with the noun in the right form."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +23,7 @@ def parser(commands: Mapping[str, Callable[[argparse.ArgumentParser], None]]) ->
     top = argparse.ArgumentParser(
         prog="dbsafety", description="Finds and fixes unsafe database error handling in Python.", allow_abbrev=False
     )
-    python = ".".join(map(str, sys.version_info[:3]))
-    top.add_argument("--version", action="version", version=f"dbsafety {__version__} (Python {python})")
+    top.add_argument("--version", action="version", version=f"dbsafety {__version__}")
     children = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, add in commands.items():
         summary, _, _ = (add.__doc__ or "").partition("\n")

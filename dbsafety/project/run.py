@@ -6,7 +6,7 @@ import gc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dbsafety.check.module import ModuleResult
@@ -30,7 +30,7 @@ class RunResult:
     """What there is to say about a project; everything sorted, the same for any number of processes.
 
     `files` counts the files looked at, `faults` make the exit code 2, `notes` are findings of DBS004, `remarks` are
-    for the user alone.
+    for the user alone. `roots` are the folders that imports started from.
     """
 
     files: int
@@ -39,6 +39,7 @@ class RunResult:
     faults: tuple[DbsafetyError, ...] = ()
     notes: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
 
 
 def run(
@@ -56,7 +57,7 @@ def run(
     roots = import_roots(configuration.root, configuration.settings.source_roots, [file.path for file in files])
     with _without_collector():
         results = sorted(_checked(files, configuration, roots, jobs, executor), key=lambda result: result.path)
-    return gathered(results, len(found.files), faults, found.notes)
+    return replace(gathered(results, len(found.files), faults, found.notes), roots=roots)
 
 
 def gathered(

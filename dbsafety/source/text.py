@@ -147,6 +147,11 @@ class SourceText:
         mark = len(codecs.BOM_UTF8) if self.bom else 0
         return mark + len(self.text[: self.index(line, col)].encode(self.encoding, "replace"))
 
+    def place_of_offset(self, offset: int) -> tuple[int, int]:
+        """A file offset to line and UTF-8 byte column; the inverse of `file_offset`."""
+        mark = len(codecs.BOM_UTF8) if self.bom else 0
+        return self.position(len(self.data[mark:offset].decode(self.encoding, "ignore")))
+
     def encode(self, text: str) -> bytes:
         """Encode a piece of text the way the file is encoded, without byte order mark.
 
