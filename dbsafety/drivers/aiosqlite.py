@@ -67,7 +67,11 @@ _ALIASES = {
 AIOSQLITE = DriverSpec(
     name="aiosqlite",
     roots=("aiosqlite",),
-    constructors={"aiosqlite.connect": ConstructorSpec(HandleKind.CONNECTION, {0: "database"}, frozenset({"timeout"}), is_async=True)},
+    constructors={
+        "aiosqlite.connect": ConstructorSpec(
+            HandleKind.CONNECTION, {0: "database"}, frozenset({"timeout"}), is_async=True
+        )
+    },
     handles={HandleKind.CONNECTION: CONNECTION, HandleKind.CURSOR: CURSOR},
     errors=sqlite3.ERRORS,
     base_error="sqlite3.Error",

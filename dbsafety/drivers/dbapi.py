@@ -50,7 +50,8 @@ def standard_errors(module: str, warning_parent: str = "Exception") -> dict[str,
 
 def moved(names: Iterable[str], to: str, *modules: str) -> Mapping[str, str]:
     """Aliases for names of the module `to` that can also be reached through the other `modules`."""
-    return {f"{module}.{name}": f"{to}.{name}" for module in modules for name in names}
+    known = tuple(names)
+    return {f"{module}.{name}": f"{to}.{name}" for module in modules for name in known}
 
 
 def last_part(dotted: str) -> str:

@@ -158,8 +158,7 @@ SQLALCHEMY = DriverSpec(
         ),
     ),
     aliases={
-        **moved(("Engine", "Connection", "Transaction", "create_engine"), "sqlalchemy.engine", "sqlalchemy"),
-        **moved(("Engine", "Connection", "Transaction"), "sqlalchemy.engine", "sqlalchemy.engine.base"),
+        **moved(("Engine", "Connection", "Transaction"), "sqlalchemy.engine", "sqlalchemy", "sqlalchemy.engine.base"),
         **moved(("Session", "sessionmaker"), "sqlalchemy.orm", "sqlalchemy.orm.session"),
         **moved(("scoped_session",), "sqlalchemy.orm", "sqlalchemy.orm.scoping"),
         **moved(("NoResultFound", "MultipleResultsFound"), _EXC, "sqlalchemy.orm.exc"),
