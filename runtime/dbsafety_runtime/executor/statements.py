@@ -31,8 +31,8 @@ WITH settled AS (
     finished_at = CASE WHEN <again> THEN NULL ELSE clock_timestamp() END,
     failures = t.failures + (o.verdict IN ('retry', 'failed'))::int,
     run_at = CASE WHEN o.verdict IN ('retry', 'interrupted') THEN clock_timestamp() + make_interval(secs => <jitter>
-      * least($7, CASE o.verdict WHEN 'retry' THEN $6 * 2 ^ least(t.failures, 30) ELSE 0.1 * 2 ^ least(t.attempt, 30) END))
-      ELSE t.run_at END,
+      * least($7, CASE o.verdict WHEN 'retry' THEN $6 * 2 ^ least(t.failures, 30)
+        ELSE 0.1 * 2 ^ least(t.attempt, 30) END)) ELSE t.run_at END,
     result = CASE WHEN o.verdict = 'completed' THEN o.detail::jsonb ELSE t.result END,
     last_error = CASE WHEN o.verdict IN ('retry', 'failed', 'interrupted') THEN o.detail::jsonb ELSE t.last_error END,
     lease_owner = NULL, lease_until = NULL
