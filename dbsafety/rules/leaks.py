@@ -73,7 +73,9 @@ def _handler_on(search: Search, parents: dict[Node, Node | None], end: Node) -> 
 
 def _sends(view: FunctionView, step: Step) -> bool:
     """Whether the step talks to the database; making a cursor or reading fetched rows does not."""
+    if isinstance(step.node, ast.withitem):
+        return step.kind is StepKind.WITH_EXIT and any(block.keys for block in view.frame.blocks(step.node))
     if step.kind is not StepKind.CALL or not isinstance(step.node, ast.Call):
-        return step.kind in (StepKind.WITH_ENTER, StepKind.WITH_EXIT)
+        return False
     facts = view.frame.call(step.node)
     return bool(facts.targets) or any(op.effect in _SENDING for op in facts.ops)
