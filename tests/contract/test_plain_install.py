@@ -43,7 +43,7 @@ def test_no_driver_is_installed(plain: Environment, tmp_path: Path) -> None:
 
 
 def test_version(plain: Environment, tmp_path: Path) -> None:
-    assert run([plain.program("dbsafety"), "--version"], tmp_path).out.split()[-1] == dbsafety.__version__
+    assert run([plain.program("dbsafety"), "--version"], tmp_path).out.split()[1] == dbsafety.__version__
 
 
 def test_check_and_fix(plain: Environment, toy: Path) -> None:
