@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,27 +24,30 @@ ASSIGNEE = "demo"
 SEED = f"""
 TRUNCATE jr_task_announcements, jr_task_history, thermal_memory, fara_mistakes, fara_rules RESTART IDENTITY;
 INSERT INTO jr_task_announcements (assigned_to, task_type, title)
-    SELECT '{ASSIGNEE}', CASE n WHEN 1 THEN 'trial' ELSE 'plain' END, 'task ' || n FROM generate_series(1, {TASKS}) AS n;
+    SELECT '{ASSIGNEE}', CASE n WHEN 1 THEN 'trial' ELSE 'plain' END, 'task ' || n FROM generate_series(1, {TASKS}) n;
 INSERT INTO thermal_memory (content, temperature) VALUES ('about task 1', 80);
 """
 
-Task = Mapping[str, Any]
+CHECKOUT = "_get_connection"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One statement of one method: called as `call` does, it fails while `table` has no column `column`."""
+    """One statement of one method: called with the arguments, it fails while `table` has no column `column`."""
 
     method: str
     table: str
     column: str
-    call: Callable[[Any, Task], object]
+    arguments: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a case came to: the method's own words, the SQLSTATE of the task's next statement (None: it ran), and how
-    many of the three tasks were completed."""
+    """What came of a case.
+
+    The method's own words, the SQLSTATE of the task's next statement (None: it ran), how many of the three tasks were
+    completed.
+    """
 
     case: Case
     said: str
@@ -53,19 +56,19 @@ class Outcome:
 
 
 CASES = (
-    Case("get_assigned_tasks", "jr_task_announcements", "priority", lambda ex, task: ex.get_assigned_tasks()),
-    Case("start_task", "jr_task_announcements", "started_at", lambda ex, task: ex.start_task(task["task_id"])),
-    Case("start_task", "jr_task_history", "event", lambda ex, task: ex.start_task(task["task_id"])),
-    Case("complete_task", "jr_task_announcements", "result", lambda ex, task: ex.complete_task(task["task_id"], "x")),
-    Case("complete_task", "jr_task_history", "event", lambda ex, task: ex.complete_task(task["task_id"], "x")),
-    Case("fail_task", "jr_task_announcements", "finished_at", lambda ex, task: ex.fail_task(task["task_id"], "x")),
-    Case("fail_task", "jr_task_history", "detail", lambda ex, task: ex.fail_task(task["task_id"], "x")),
-    Case("log_to_thermal_memory", "thermal_memory", "content", lambda ex, task: ex.log_to_thermal_memory("x")),
-    Case("_query_thermal_memory", "thermal_memory", "temperature", lambda ex, task: ex._query_thermal_memory("task")),
-    Case("_query_thermal_memory", "thermal_memory", "access_count", lambda ex, task: ex._query_thermal_memory("task")),
-    Case("_record_fara_mistake", "fara_mistakes", "mistake", lambda ex, task: ex._record_fara_mistake("t", "x", "x")),
-    Case("_record_fara_mistake", "fara_rules", "weight", lambda ex, task: ex._record_fara_mistake("t", "x", "x")),
-    Case("_get_fara_rules", "fara_rules", "weight", lambda ex, task: ex._get_fara_rules("t")),
+    Case("get_assigned_tasks", "jr_task_announcements", "priority"),
+    Case("start_task", "jr_task_announcements", "started_at", (1,)),
+    Case("start_task", "jr_task_history", "event", (1,)),
+    Case("complete_task", "jr_task_announcements", "result", (1, "done")),
+    Case("complete_task", "jr_task_history", "event", (1, "done")),
+    Case("fail_task", "jr_task_announcements", "finished_at", (1, "too hard")),
+    Case("fail_task", "jr_task_history", "detail", (1, "too hard")),
+    Case("log_to_thermal_memory", "thermal_memory", "content", ("this was easy",)),
+    Case("_query_thermal_memory", "thermal_memory", "temperature", ("task",)),
+    Case("_query_thermal_memory", "thermal_memory", "access_count", ("task",)),
+    Case("_record_fara_mistake", "fara_mistakes", "mistake", ("trial", "too hasty", "read twice")),
+    Case("_record_fara_mistake", "fara_rules", "weight", ("trial", "too hasty", "read twice")),
+    Case("_get_fara_rules", "fara_rules", "weight", ("trial",)),
 )
 METHODS = tuple(dict.fromkeys(case.method for case in CASES))
 
@@ -98,13 +101,15 @@ def column_away(dsn: str, table: str, column: str) -> Iterator[None]:
 
 
 def try_case(path: Path, dsn: str, case: Case) -> Outcome:
-    """Let a fresh executor from `path` run three tasks, the first of which meets the case. Raises what it raises but
-    InFailedSqlTransaction, which is an outcome."""
+    """Let a fresh executor from `path` run three tasks, the first of which meets the case.
 
-    def trial(executor: Any, task: Task) -> str:
-        with executor._get_connection().cursor() as cur:
+    Raises what the executor raises, except InFailedSqlTransaction, which is an outcome.
+    """
+
+    def trial(executor: Any, _task: Mapping[str, Any]) -> str:
+        with getattr(executor, CHECKOUT)().cursor() as cur:
             with column_away(dsn, case.table, case.column):
-                case.call(executor, task)
+                getattr(executor, case.method)(*case.arguments)
             cur.execute("SELECT 'the next statement'")
             (text,) = cur.fetchone()
             return str(text)
