@@ -71,8 +71,12 @@ def import_lines(tree: ast.Module, text: SourceText) -> Lines:
 def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines, Lines]:
     """What a rewrite claims and where its edits may lie."""
     match rewrite:
-        case ReplaceExpression(span) | DeleteComment(span) | SetKeyword(call=span):
+        case ReplaceExpression(span) | SetKeyword(call=span):
             return _both(_span(span))
+        case DeleteComment(span):
+            # When the last line goes and had no line end, the one before it loses its own.
+            above = 1 if span.line == text.line_count else 0
+            return _span(span), Lines(span.line - above, span.end_line)
         case SetHandlerType(handler):
             node = index.find(handler, ast.ExceptHandler, "the handler")
             end = (node.type.end_lineno or node.lineno) if node.type is not None else node.lineno

@@ -77,7 +77,7 @@ def _insert(body: list[Statement], item: EnsureImport) -> None:
     start, end = _block(body)
     keys = [_key(statement) for statement in body[start:end]]
     same = [at for at, other in enumerate(keys, start) if other is not None and other.section == key.section]
-    lower = [at for at, other in enumerate(keys, start) if other is not None and other < key]
+    lower = [at for at, other in enumerate(keys, start) if other is not None and other <= key]
     if same and (not lower or lower[-1] < same[0]):
         _before(body, same[0], new, apart=False)
     elif lower:

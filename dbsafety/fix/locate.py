@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
@@ -18,6 +19,7 @@ AnyStatement: TypeAlias = cst.BaseSmallStatement | cst.BaseCompoundStatement
 Handler: TypeAlias = cst.ExceptHandler | cst.ExceptStarHandler
 Node = TypeVar("Node", bound=cst.CSTNode)
 
+_SEMICOLON = re.compile(r"[ \t]*;\Z")
 _KINDS = (
     cst.BaseExpression,
     cst.BaseSmallStatement,
@@ -64,7 +66,12 @@ class ParsedFile:
 
     def find(self, span: Span, kinds: type[Node] | tuple[type[Node], ...], what: str) -> Node:
         """The one node of these classes at exactly this span. Raises FixRefused when it is not exactly one."""
-        found = [node for node in self.places.get(self._place(span), ()) if isinstance(node, kinds)]
+        start, length = self._place(span)
+        found = [node for node in self.places.get((start, length), ()) if isinstance(node, kinds)]
+        if not found:
+            # For ast a block ends behind the semicolon of its last line, for libcst before it.
+            length -= self._semicolon(span)
+            found = [node for node in self.places.get((start, length), ()) if isinstance(node, kinds)]
         if len(found) != 1:
             raise FixRefused(f"{what} at line {span.line} is not found exactly once")
         return found[0]
@@ -86,6 +93,11 @@ class ParsedFile:
             for node in nodes:
                 if isinstance(node, cst.Comment):
                     yield place, node
+
+    def _semicolon(self, span: Span) -> int:
+        """How many bytes a semicolon at the end of the span takes, with the blanks before it."""
+        match = _SEMICOLON.search(self.text.slice(span))
+        return len(match.group()) if match else 0
 
     def _place(self, span: Span) -> tuple[int, int]:
         start = self.text.utf8_offset(span.line, span.col)
