@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dbsafety.config.settings import SETTINGS, Settings
-from dbsafety.drivers.spec import DriverSpec, HandleKind
+from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, HandleSpec
 from dbsafety.drivers.table import all_drivers
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 from tests.harness.expect import parse
@@ -36,6 +38,7 @@ def pages() -> dict[Path, str]:
     made = {DOCS / "rules" / page_name(module): rule_page(module) for module in all_rules()}
     made[DOCS / "rules" / "index.md"] = rule_index()
     made[DOCS / "configuration.md"] = with_block(DOCS / "configuration.md", "settings", settings_table())
+    made[DOCS / "quickstart.md"] = with_block(DOCS / "quickstart.md", "sample", sample("DBS101"))
     made[DOCS / "drivers.md"] = with_block(DOCS / "drivers.md", "drivers", drivers_table())
     return made
 
@@ -110,6 +113,17 @@ def row(module: RuleModule) -> tuple[str, ...]:
     return (link, rule.slug, rule.summary, drivers, severity, rule.fix.value if rule.fix else "-")
 
 
+def sample(code: str) -> str:
+    """The example of a rule, and what `dbsafety check` prints about it."""
+    doc = next(module.doc for module in all_rules() if module.rule.code == code)
+    (example,) = re.findall(r"^## Example\n```python\n(.*?)^```$", doc, flags=re.MULTILINE | re.DOTALL)
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tasks.py").write_text(example, encoding="utf-8")
+        command = [sys.executable, "-m", "dbsafety", "check", "--isolated", "--color=never", "tasks.py"]
+        shown = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False).stdout
+    return f"```python\n{example}```\n\n```console\n$ dbsafety check tasks.py\n{shown.rstrip()}\n```"
+
+
 def settings_table() -> str:
     """Every setting of `[tool.dbsafety]` with its type, default and option."""
     defaults = Settings()
@@ -144,11 +158,20 @@ def drivers_table() -> str:
 def driver_section(spec: DriverSpec) -> str:
     """One driver: what a failed statement leaves behind, what `with` does, what it calls things."""
     lines = [f"## {spec.name}", table(("question", "answer"), list(driver_answers(spec)))]
-    for kind, handle in spec.handles.items():
-        methods = ", ".join(f"`{name}` {method.effect.value}" for name, method in sorted(handle.methods.items()))
-        if methods:
-            lines.append(f"Methods of a {kind.value}: {methods}.")
+    lines += [
+        f"Methods of a {kind.value}: {methods(handle)}." for kind, handle in spec.handles.items() if handle.methods
+    ]
     return "\n\n".join(lines)
+
+
+def methods(handle: HandleSpec) -> str:
+    """The methods that matter, grouped by what they do."""
+    groups: dict[str, list[str]] = {}
+    for name, method in sorted(handle.methods.items()):
+        groups.setdefault(method.effect.value, []).append(f"`{name}`")
+    silent = groups.pop(Effect.NEUTRAL.value, [])
+    told = [f"{', '.join(names)} ({effect})" for effect, names in sorted(groups.items())]
+    return "; ".join([*told, f"{len(silent)} that do nothing to a transaction"])
 
 
 def driver_answers(spec: DriverSpec) -> Iterator[tuple[str, str]]:
@@ -173,7 +196,7 @@ def driver_answers(spec: DriverSpec) -> Iterator[tuple[str, str]]:
     yield "Errors that every handler for a statement must admit", f"`{spec.base_error}`"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]] | list[tuple[str, str]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; bars inside cells are escaped."""
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -29,7 +29,7 @@ def golden_differences(path: Path, *, update: bool = False) -> list[str]:
 
 def fixed_text(variant: Variant) -> str:
     """The source with every fix applied."""
-    return fix_source(variant.source, variant.name, unsafe=True).text
+    return fix_source(variant.source, variant.name, variant.settings, unsafe=True).new.decode()
 
 
 def broken_promises(variant: Variant, fixed: str) -> list[str]:

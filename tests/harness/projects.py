@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from dbsafety.api import check_paths
+from dbsafety.config.load import load
 from tests.harness.expect import Seen, differences, parse
 from tests.harness.faces import seen
 
@@ -22,7 +23,7 @@ def project_differences(project: Path, folder: Path) -> list[str]:
     before = Path.cwd()
     os.chdir(place)
     try:
-        findings = check_paths(["."])
+        findings = check_paths(["."], load(place).settings).findings
     finally:
         os.chdir(before)
     by_path = defaultdict(list)
