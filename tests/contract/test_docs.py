@@ -67,10 +67,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_codes_named_in_pages_exist(page: Path) -> None:
-    """DBS9xx stand for opinions in examples of selection."""
     named = set(re.findall(r"\bDBS\d{3}\b", page.read_text(encoding="utf-8")))
-    planned = {"DBS110", "DBS901"}
-    assert named - all_codes() - planned == set()
+    not_yet = {"DBS110", "DBS901", "DBS210"}  # examples of adding, selecting and mistyping a code
+    assert named - all_codes() - not_yet == set()
 
 
 def test_every_setting_and_driver_is_documented() -> None:
