@@ -177,9 +177,7 @@ PSYCOPG2 = DriverSpec(
     autocommit=(
         AutocommitSwitch(Switch.ATTRIBUTE, "autocommit", on=(True, 1), off=(False, 0)),
         AutocommitSwitch(Switch.METHOD, "set_session", on=(True, 1), off=(False, 0), keyword="autocommit", position=3),
-        AutocommitSwitch(
-            Switch.METHOD, "set_isolation_level", on=_LEVELS_ON, off=_LEVELS_OFF, keyword="level", position=0
-        ),
+        AutocommitSwitch(Switch.METHOD, "set_isolation_level", on=_LEVELS_ON, off=_LEVELS_OFF, position=0),
     ),
     with_begins_in_autocommit=True,
     rollback_in_autocommit=False,
