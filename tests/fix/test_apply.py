@@ -1,0 +1,161 @@
+"""Writing a file: whole or not at all, and with everything kept that is not its content."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dbsafety.fix import apply
+from dbsafety.fix.apply import remove_leftovers, write_atomically
+from dbsafety.model.faults import FixRefused
+
+OLD, NEW = b"x = 1\r\n", b"x = 2\r\n"
+POSIX = sys.platform != "win32"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "m.py"
+    path.write_bytes(OLD)
+    return path
+
+
+def refusal(path: Path, old: bytes = OLD) -> str:
+    with pytest.raises(FixRefused) as caught:
+        write_atomically(path, old, NEW)
+    return str(caught.value)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_content_is_replaced_and_nothing_is_left_behind(file: Path) -> None:
+    write_atomically(file, OLD, NEW)
+    assert file.read_bytes() == NEW
+    assert names(file.parent) == ["m.py"]
+
+
+def test_a_changed_file_is_left_alone(file: Path) -> None:
+    file.write_bytes(b"y = 1\n")
+    assert refusal(file) == f"{file}: the file changed while it was being fixed; run again"
+    assert file.read_bytes() == b"y = 1\n"
+    assert names(file.parent) == ["m.py"]
+
+
+def test_a_file_that_changes_while_the_new_one_is_written_is_left_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def changed_meanwhile(descriptor: int) -> None:
+        file.write_bytes(b"y = 1\n")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", changed_meanwhile)
+    assert refusal(file) == f"{file}: the file changed while it was being fixed; run again"
+    assert file.read_bytes() == b"y = 1\n"
+    assert names(file.parent) == ["m.py"]
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    assert refusal(path) == f"{path}: cannot write the file: No such file or directory"
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path}: not a regular file"
+
+
+def test_a_full_disk_changes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert refusal(file) == f"{file}: cannot write the file: No space left on device"
+    assert file.read_bytes() == OLD
+    assert names(file.parent) == ["m.py"]
+
+
+if POSIX:
+
+    @pytest.mark.parametrize("mode", [0o644, 0o600, 0o755, 0o664])
+    def test_mode_is_kept(file: Path, mode: int) -> None:
+        file.chmod(mode)
+        write_atomically(file, OLD, NEW)
+        assert file.stat().st_mode & 0o7777 == mode
+
+    def test_a_read_only_file_is_refused(file: Path) -> None:
+        file.chmod(0o444)
+        assert refusal(file) == f"{file}: the file is read-only"
+        assert file.read_bytes() == OLD
+
+    def test_a_link_stays_a_link_and_its_target_is_written(file: Path, tmp_path: Path) -> None:
+        folder = tmp_path / "other"
+        folder.mkdir()
+        link = folder / "link.py"
+        link.symlink_to(file)
+        write_atomically(link, OLD, NEW)
+        assert link.is_symlink()
+        assert file.read_bytes() == NEW
+        assert names(folder) == ["link.py"]
+
+    def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+        (tmp_path / "a.py").symlink_to(tmp_path / "b.py")
+        (tmp_path / "b.py").symlink_to(tmp_path / "a.py")
+        assert refusal(tmp_path / "a.py").startswith(f"{tmp_path / 'a.py'}: cannot write the file: ")
+
+    @pytest.mark.parametrize("new", [NEW, b"x\n", b"x = 1000000\n"])
+    def test_hard_links_stay_together(file: Path, tmp_path: Path, new: bytes) -> None:
+        other = tmp_path / "other.py"
+        os.link(file, other)
+        write_atomically(file, OLD, new)
+        assert other.read_bytes() == new
+        assert file.stat().st_ino == other.stat().st_ino
+
+    def test_a_pipe_is_refused(tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "m.py")
+        assert refusal(tmp_path / "m.py") == f"{tmp_path / 'm.py'}: not a regular file"
+
+    @pytest.mark.parametrize(
+        "stop", ["file.flush()", "_require_unchanged(path, target, old)", "_sync_folder(target.parent)"]
+    )
+    def test_a_killed_run_leaves_a_whole_file_and_the_next_run_cleans_up(file: Path, stop: str) -> None:
+        source = Path(apply.__file__).read_text("utf-8")
+        assert source.count(f" {stop}\n") >= 1
+        dying = source.replace(f"    {stop}\n", f"    os.kill(os.getpid(), {signal.SIGKILL:d})\n")
+        script = f"{dying}\nwrite_atomically(Path({str(file)!r}), {OLD!r}, {NEW!r})\n"
+        ran = subprocess.run([sys.executable, "-c", script], check=False)
+        assert ran.returncode == -signal.SIGKILL
+        assert file.read_bytes() in (OLD, NEW)
+        remove_leftovers(file.parent)
+        assert names(file.parent) == ["m.py"]
+
+    def test_the_temporary_file_of_a_run_at_work_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = []
+
+        def look(path: Path, target: Path, old: bytes) -> None:
+            seen.append((len(names(file.parent)), remove_leftovers(file.parent)))
+
+        monkeypatch.setattr(apply, "_require_unchanged", look)
+        write_atomically(file, OLD, NEW)
+        assert seen == [(1, ()), (2, ())]
+        assert file.read_bytes() == NEW
+
+
+def test_only_leftovers_are_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".m.py.0a1b2c3d.dbsafety-tmp"
+    kept = [".gitignore", "m.dbsafety-tmp", "m.py"]
+    for name in (left.name, *kept):
+        (tmp_path / name).write_bytes(b"")
+    assert remove_leftovers(tmp_path) == (left,)
+    assert names(tmp_path) == sorted(kept)
+
+
+def test_leftovers_of_a_folder_that_is_none() -> None:
+    assert remove_leftovers(Path("no such folder")) == ()
