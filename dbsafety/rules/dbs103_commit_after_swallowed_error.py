@@ -9,37 +9,32 @@ nested transaction of its own, when the error is raised again, and on connection
 
 ## Why it matters
 PostgreSQL answers the COMMIT of an aborted transaction with a ROLLBACK. No driver reports it: `commit()` returns
-normally, `with conn:` ends normally, and nothing is stored. SQLite commits what came before the failure: half a unit of
-work.
+normally, `with conn:` ends normally, and nothing is stored; only a further statement before the commit would say
+`current transaction is aborted, commands ignored until end of transaction block`. SQLite commits what came before the
+failure: half a unit of work.
 
 ## Example
 ```python
-import psycopg2
+import psycopg2.extensions
 
 
-def load(dsn: str, rows: list[tuple[int, str]]) -> None:
-    conn = psycopg2.connect(dsn, connect_timeout=10)
+def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> None:
     cur = conn.cursor()
     try:
         cur.executemany("INSERT INTO item VALUES (%s, %s)", rows)
     except psycopg2.Error as error:
         print(f"load failed: {error}")
     conn.commit()
-    conn.close()
 ```
 
 ## Use instead
 ```python
-import psycopg2
+import psycopg2.extensions
 
 
-def load(dsn: str, rows: list[tuple[int, str]]) -> None:
-    conn = psycopg2.connect(dsn, connect_timeout=10)
-    try:
-        with conn, conn.cursor() as cur:
-            cur.executemany("INSERT INTO item VALUES (%s, %s)", rows)
-    finally:
-        conn.close()
+def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> None:
+    with conn, conn.cursor() as cur:
+        cur.executemany("INSERT INTO item VALUES (%s, %s)", rows)
 ```
 
 ## Fix
