@@ -8,40 +8,54 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from demo import show
-from demo.incident import EXECUTOR, ORCHESTRATOR, dbsafety, unmarked
+from demo.incident import EXECUTOR, EXECUTOR_PATCHED, ORCHESTRATOR, ORCHESTRATOR_PATCHED, dbsafety, unmarked
 
 NAMES = ("executor.py", "orchestrator.py")
 EXPECTED: Mapping[str, Mapping[str, int]] = {
     "executor.py": {"DBS101": 8},
     "orchestrator.py": {"DBS201": 7, "DBS204": 7},
 }
+LEFT_BEHIND: Mapping[str, Mapping[str, int]] = {
+    "executor.py": {"DBS105": 8, "DBS106": 8},
+    "orchestrator.py": {"DBS204": 7, "DBS301": 2},
+}
 COLOR = ("--color", "always" if show.on_terminal() else "never")
 
 
-def lay_out(folder: Path) -> Path:
-    """Write the incidents' code, as it was before, into a folder; return the folder."""
+def lay_out(folder: Path, originals: tuple[str, str] = (EXECUTOR, ORCHESTRATOR)) -> Path:
+    """Write the incidents' code, by default as it was before, into a folder; return the folder."""
     folder.mkdir(parents=True)
-    for name, original in zip(NAMES, (EXECUTOR, ORCHESTRATOR), strict=True):
+    for name, original in zip(NAMES, originals, strict=True):
         (folder / name).write_text(unmarked(original), encoding="utf-8")
     return folder
 
 
-def show_findings(folder: Path) -> None:
-    """Check the code and print every finding with its trace. Raises Unexpected when it is not what is known to be."""
-    found = _counts(folder)
-    if found != EXPECTED:
-        raise show.Unexpected(f"check finds {_listed(found)}, not {_listed(EXPECTED)}")
+def show_findings(folder: Path) -> str:
+    """Check the code and print every finding with its trace; return how many, in words.
+
+    Raises Unexpected when it is not what is known to be.
+    """
+    _must_find(folder, EXPECTED)
     for name in NAMES:
         show.command(["dbsafety", "check", "--output-format", "full", name])
         ran = dbsafety(folder, "check", "--output-format", "full", *COLOR, name)
         show.output(ran.stdout)
         show.output(ran.stderr)
+    return _listed(EXPECTED)
+
+
+def show_patched(folder: Path) -> str:
+    """Check the code as the reports repaired it and print counts; return them in words. Raises Unexpected."""
+    lay_out(folder, (EXECUTOR_PATCHED, ORCHESTRATOR_PATCHED))
+    _must_find(folder, LEFT_BEHIND)
+    _expect(folder, 1, "check", "--statistics", "--output", "findings.txt", *NAMES)
+    return _listed(LEFT_BEHIND)
 
 
 def show_diff(folder: Path) -> None:
     """Print what `fix` would change. Raises Unexpected when that is nothing, or when it changes a file."""
     before = _contents(folder)
-    words = ["fix", "--unsafe-fixes", "--diff", *NAMES]
+    words = ["fix", "--unsafe-fixes", "--diff", "--quiet", *NAMES]
     show.command(["dbsafety", *words])
     ran = dbsafety(folder, *words)
     show.diff(ran.stdout)
@@ -78,6 +92,12 @@ def _expect(folder: Path, code: int, *words: str) -> None:
     show.output(ran.stderr)
     if ran.returncode != code:
         raise show.Unexpected(f"`dbsafety {' '.join(words)}` ended with {ran.returncode}, not {code}")
+
+
+def _must_find(folder: Path, expected: Mapping[str, Mapping[str, int]]) -> None:
+    found = _counts(folder)
+    if found != expected:
+        raise show.Unexpected(f"check finds {_listed(found)}; it should find {_listed(expected)}")
 
 
 def _counts(folder: Path) -> dict[str, dict[str, int]]:

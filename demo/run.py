@@ -1,17 +1,21 @@
 """The demo: two incidents, found, explained, fixed, and run before and after on real databases. `make demo` runs it.
 
-Its files stay in `.demo/` for a look afterwards. Exits with 1 and one sentence when something is not as claimed.
+Its files are left in `.demo/` for a look afterwards. Exits with 1 and one sentence when something is not as claimed.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDER = ROOT / ".demo"
+KEPT = ROOT / ".demo"
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -23,71 +27,93 @@ def main() -> int:
         from demo import show
     except ModuleNotFoundError as error:
         return _complain(f"the module {error.name} is missing; `make demo` makes an environment that has it")
-    began = time.monotonic()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
-        _parts()
+        with tempfile.TemporaryDirectory(prefix="dbsafety-demo-") as folder:
+            _parts(Path(folder))
+            shutil.rmtree(KEPT, ignore_errors=True)
+            shutil.copytree(folder, KEPT, dirs_exist_ok=True)
     except show.Unexpected as surprise:
         return _complain(str(surprise))
     except EmbeddedError as error:
         return _complain(f"no private PostgreSQL: {error}")
     except KeyboardInterrupt:
-        return 130
-    show.heading(f"Done, all as claimed, in {time.monotonic() - began:.0f} s")
-    show.say(
-        f"The files are in {FOLDER.name}/: before/, fixed/, variants/. `dbsafety explain DBS101` says more of a rule."
-    )
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _parts() -> None:
-    from demo import analysis, databases, service, show
+def _parts(folder: Path) -> None:
+    from demo import analysis, databases, service, show, storm, trial
 
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    before, fixed = analysis.lay_out(FOLDER / "before"), analysis.lay_out(FOLDER / "fixed")
+    began = time.monotonic()
+    before, fixed = analysis.lay_out(folder / "before"), analysis.lay_out(folder / "fixed")
 
     show.heading("1. The code of two incidents, and what is wrong with it")
     show.say(
         """executor.py runs tasks on PostgreSQL through psycopg2. One day every task failed with "current transaction is
         aborted, commands ignored until end of transaction block". orchestrator.py records issues in SQLite from four
-        threads. It failed with "database is locked", and got a longer timeout."""
+        threads. It failed with "database is locked"."""
     )
-    analysis.show_findings(before)
+    found = analysis.show_findings(before)
 
     show.heading("2. The fix")
     show.say(
-        """Safe fixes cannot change what correct code does; the others are applied on request, since they change the
-        path after an error, which is the point here."""
+        """Safe fixes cannot change what correct code does. The others change the path after an error, which is the
+        point here, and are applied on request."""
     )
     analysis.show_diff(fixed)
 
     show.heading("3. Fixed: clean, and nothing more to fix")
     analysis.show_fix(fixed)
 
-    show.heading('4. The orchestrator on SQLite: what cures "database is locked"?')
+    show.heading("4. The reports' own repairs, and what they left behind")
     show.say(
-        f"""24 reports of 10 distinct issues on 4 threads, measured now. The first duplicate fails with UNIQUE; its
-        exception keeps the connection, whose failed INSERT holds the write lock. Waits are {databases.FASTER} times
-        shorter than written (30 s is {30 / databases.FASTER:.1f} s): the order of the rows is the point."""
+        """The executor got the same five lines in each handler, the orchestrator a longer timeout and INSERT OR
+        IGNORE."""
     )
-    databases.show_storms(before, fixed, FOLDER / "variants")
+    left = analysis.show_patched(folder / "patched")
+
+    show.heading('5. The orchestrator on SQLite: what cures "database is locked"?')
     show.say(
-        """The longer timeout only makes everybody wait longer for a lock that nobody will release. OR IGNORE hides the
-        error that starts it. The cure is to end the transaction, whatever happens."""
+        f"""{storm.CALLS} reports of {storm.DISTINCT} distinct issues on 4 threads, measured now. The first duplicate
+        fails with UNIQUE; its exception keeps the connection, whose failed INSERT holds the write lock. Waits are
+        {databases.FASTER} times shorter than written (30 s is {30 / databases.FASTER:.1f} s)."""
+    )
+    locked = databases.show_storms(before, fixed, folder / "variants")
+    show.say(
+        """The longer timeout only makes everybody wait longer for a lock that nobody will release. OR IGNORE avoids
+        the error that starts it, until another one comes. The cure is to end the transaction, whatever happens."""
     )
 
-    show.heading("5. The executor on PostgreSQL: before and fixed, side by side")
+    show.heading("6. The executor on PostgreSQL: before and fixed, side by side")
     show.say(
-        f"""Each of the {databases.cases()} statements of the eight methods fails once, in the middle of a task, while
-        two more tasks wait: a column is renamed under it. The method swallows the error. Then the task goes on."""
+        f"""Each of the {len(trial.CASES)} statements of the eight methods fails once, in the middle of a task, while
+        two more tasks wait: a column is renamed under it. The method swallows the error, the task goes on. Shown
+        are the end of the task's next statement, and how many of the three tasks got done."""
     )
-    databases.show_trials(before, fixed)
+    aborted = databases.show_trials(before, fixed)
 
-    show.heading("6. An executor built by these rules, under fire")
+    show.heading("7. An executor built by these rules, under fire")
     show.say(
         """dbsafety comes with a runtime in which no handler touches a transaction. Its workers are killed, its sessions
         ended and its server restarted while it works; then its promises are checked in the database."""
     )
-    service.show_executor(FOLDER)
+    service.show_executor(folder)
+
+    show.heading(f"All as claimed, in {time.monotonic() - began:.0f} s")
+    rows = [
+        ("found before", found),
+        ("found after dbsafety fix", "nothing"),
+        ("found after the reports' own repairs", left),
+        ("SQLite: errors", locked),
+        ("PostgreSQL: tasks", aborted),
+    ]
+    show.table(["", ""], rows)
+    show.say(f"The files are in {KEPT.name}/. Next: .venv/bin/dbsafety explain DBS101")
 
 
 def _complain(text: str) -> int:

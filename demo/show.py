@@ -58,9 +58,9 @@ def diff(text: str) -> None:
         output(text)
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> None:
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; cells that begin with `!` are shown as trouble, with `+` as success (the sign is dropped)."""
-    made = Table(*titles, box=box.SIMPLE_HEAVY if on_terminal() else box.ASCII2, caption=note or None)
+    made = Table(*titles, box=box.SIMPLE_HEAVY if on_terminal() else box.ASCII2, show_header=any(titles))
     for row in rows:
         made.add_row(*map(_cell, row))
     _CONSOLE.print()
