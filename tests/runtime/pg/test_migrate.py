@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -27,12 +28,12 @@ def schema(dsn: str) -> list[object]:
     return [sorted(query(dsn, sql)) if sql is COLUMNS else query(dsn, sql) for sql in (COLUMNS, CONSTRAINTS, INDEXES)]
 
 
-def run_in_child(work: object) -> int:
-    """Run `work` in a forked process and return its raw exit status."""
+def run_in_child(work: Callable[[], None]) -> int:
+    """Run `work` in a forked process and return its process id."""
     pid = os.fork()
     if pid == 0:
         try:
-            work()  # type: ignore[operator]
+            work()
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -43,7 +44,8 @@ def run_in_child(work: object) -> int:
 def test_a_legacy_table_is_migrated_in_place(empty_dsn: str, dsn: str, task_id: str) -> None:
     query(
         empty_dsn,
-        f"CREATE TABLE jr_task_announcements (task_id {task_id}, status varchar(20), announced_at timestamp DEFAULT now())",
+        f"""CREATE TABLE jr_task_announcements
+            (task_id {task_id}, status varchar(20), announced_at timestamp DEFAULT now())""",
     )
     query(
         empty_dsn,

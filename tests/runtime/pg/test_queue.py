@@ -217,16 +217,19 @@ def test_the_database_itself_refuses_illegal_transitions(dsn: str) -> None:
     refused = set()
     for before, after in product(STATUSES, STATUSES):
         lease = running if before == "in_progress" else "NULL, NULL"
-        insert = f"INSERT INTO jr_task_announcements (kind, assignee, status, lease_owner, lease_until) VALUES ('x', 'a', %s, {lease})"
-        (task_id,) = query(dsn, insert + " RETURNING task_id", before)[0]
+        insert = f"""INSERT INTO jr_task_announcements (kind, assignee, status, lease_owner, lease_until)
+                     VALUES ('x', 'a', %s, {lease}) RETURNING task_id"""
+        (task_id,) = query(dsn, insert, before)[0]
         lease = running if after == "in_progress" else "NULL::uuid, NULL::timestamptz"
-        change = f"UPDATE jr_task_announcements SET status = %s, (lease_owner, lease_until) = ROW({lease}) WHERE task_id = %s"
-        try:
+        change = f"""UPDATE jr_task_announcements SET status = %s, (lease_owner, lease_until) = ROW({lease})
+                     WHERE task_id = %s"""
+        if before == after or (before, after) in LEGAL:
             query(dsn, change, after, task_id)
-        except psycopg2.IntegrityError as error:
-            assert f"task {task_id} cannot go from {before} to {after}" in str(error)
+        else:
+            with pytest.raises(psycopg2.IntegrityError, match=f"task {task_id} cannot go from {before} to {after}"):
+                query(dsn, change, after, task_id)
             refused.add((before, after))
-    assert refused == {pair for pair in product(STATUSES, STATUSES) if pair[0] != pair[1]} - LEGAL
+    assert len(refused) == 6 * 6 - 6 - len(LEGAL)
 
 
 def test_history_is_append_only(queue: TaskQueue, dsn: str) -> None:
@@ -392,10 +395,12 @@ def test_18_each_statement_of_each_method_fails_and_the_next_call_succeeds(
         queue = make_queue(dsn)
         PLAN.clear()
         PLAN.add("before_statement", fail, number)
+        codes = []
         try:
             METHODS[method](queue)
         except StorageFault as fault:
-            assert fault.code == sqlstate
+            codes.append(fault.code)
+        assert codes in ([], [sqlstate])
         reached = PLAN._passes["before_statement"] >= number
         PLAN.clear()
         METHODS[method](queue)
