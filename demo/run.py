@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,10 +48,19 @@ def main() -> int:
 
 
 def _parts(folder: Path) -> None:
-    from demo import analysis, databases, service, show, storm, trial
+    from demo import analysis, show
 
     began = time.monotonic()
     before, fixed = analysis.lay_out(folder / "before"), analysis.lay_out(folder / "fixed")
+    rows = [*_on_code(folder, before, fixed), *_on_databases(folder, before, fixed)]
+    show.heading(f"All as claimed, in {time.monotonic() - began:.0f} s")
+    show.table(["", ""], rows)
+    show.say(f"The files are in {KEPT.name}/. Next: .venv/bin/dbsafety explain DBS101")
+
+
+def _on_code(folder: Path, before: Path, fixed: Path) -> Iterator[tuple[str, str]]:
+    """The parts that read code; yields rows of the summary."""
+    from demo import analysis, show
 
     show.heading("1. The code of two incidents, and what is wrong with it")
     show.say(
@@ -58,7 +68,7 @@ def _parts(folder: Path) -> None:
         aborted, commands ignored until end of transaction block". orchestrator.py records issues in SQLite from four
         threads. It failed with "database is locked"."""
     )
-    found = analysis.show_findings(before)
+    yield "found before", analysis.show_findings(before)
 
     show.heading("2. The fix")
     show.say(
@@ -69,13 +79,19 @@ def _parts(folder: Path) -> None:
 
     show.heading("3. Fixed: clean, and nothing more to fix")
     analysis.show_fix(fixed)
+    yield "found after dbsafety fix", "nothing"
 
     show.heading("4. The reports' own repairs, and what they left behind")
     show.say(
         """The executor got the same five lines in each handler, the orchestrator a longer timeout and INSERT OR
         IGNORE."""
     )
-    left = analysis.show_patched(folder / "patched")
+    yield "found after the reports' own repairs", analysis.show_patched(folder / "patched")
+
+
+def _on_databases(folder: Path, before: Path, fixed: Path) -> Iterator[tuple[str, str]]:
+    """The parts that run code; yields rows of the summary."""
+    from demo import databases, service, show, storm, trial
 
     show.heading('5. The orchestrator on SQLite: what cures "database is locked"?')
     show.say(
@@ -83,7 +99,7 @@ def _parts(folder: Path) -> None:
         fails with UNIQUE; its exception keeps the connection, whose failed INSERT holds the write lock. Waits are
         {databases.FASTER} times shorter than written (30 s is {30 / databases.FASTER:.1f} s)."""
     )
-    locked = databases.show_storms(before, fixed, folder / "variants")
+    yield "SQLite: errors", databases.show_storms(before, fixed, folder / "variants")
     show.say(
         """The longer timeout only makes everybody wait longer for a lock that nobody will release. OR IGNORE avoids
         the error that starts it, until another one comes. The cure is to end the transaction, whatever happens."""
@@ -95,25 +111,14 @@ def _parts(folder: Path) -> None:
         two more tasks wait: a column is renamed under it. The method swallows the error, the task goes on. Shown
         are the end of the task's next statement, and how many of the three tasks got done."""
     )
-    aborted = databases.show_trials(before, fixed)
+    yield "PostgreSQL: tasks", databases.show_trials(before, fixed)
 
     show.heading("7. An executor built by these rules, under fire")
     show.say(
         """dbsafety comes with a runtime in which no handler touches a transaction. Its workers are killed, its sessions
         ended and its server restarted while it works; then its promises are checked in the database."""
     )
-    service.show_executor(folder)
-
-    show.heading(f"All as claimed, in {time.monotonic() - began:.0f} s")
-    rows = [
-        ("found before", found),
-        ("found after dbsafety fix", "nothing"),
-        ("found after the reports' own repairs", left),
-        ("SQLite: errors", locked),
-        ("PostgreSQL: tasks", aborted),
-    ]
-    show.table(["", ""], rows)
-    show.say(f"The files are in {KEPT.name}/. Next: .venv/bin/dbsafety explain DBS101")
+    yield "Runtime: tasks", service.show_executor(folder)
 
 
 def _complain(text: str) -> int:

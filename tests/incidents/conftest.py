@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.incident import EXECUTOR, ORCHESTRATOR, copy_incident, dbsafety
+from demo.incident import EXECUTOR, EXECUTOR_PATCHED, ORCHESTRATOR, ORCHESTRATOR_PATCHED, copy_incident, dbsafety
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +17,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same after `dbsafety fix --unsafe-fixes`."""
-    folder = copy_incident(tmp_path_factory.mktemp("fixed"), [EXECUTOR, ORCHESTRATOR])
+    """All four files after `dbsafety fix --unsafe-fixes`."""
+    names = [EXECUTOR, EXECUTOR_PATCHED, ORCHESTRATOR, ORCHESTRATOR_PATCHED]
+    folder = copy_incident(tmp_path_factory.mktemp("fixed"), names)
     ran = dbsafety(folder, "fix", "--unsafe-fixes", ".")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder

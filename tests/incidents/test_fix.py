@@ -1,4 +1,4 @@
-"""`dbsafety fix` on the code of both incidents: it ends clean, and a second run has nothing to do."""
+"""`dbsafety fix` on the code of both incidents, before and after their own repair: clean, and nothing left to do."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def test_check_is_clean_after_fix(fixed: Path) -> None:
 
 def test_a_second_fix_changes_nothing(fixed: Path) -> None:
     before = {path.name: path.read_bytes() for path in fixed.glob("*.py")}
+    assert len(before) == 4
     ran = dbsafety(fixed, "fix", "--unsafe-fixes", "--exit-non-zero-on-fix", ".")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert {path.name: path.read_bytes() for path in fixed.glob("*.py")} == before

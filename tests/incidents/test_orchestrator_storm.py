@@ -5,16 +5,19 @@ What keeps the file locked is the failed transaction of the first duplicate, not
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.incident import ORCHESTRATOR, ROOT, copy_incident, dbsafety, or_ignore_only
-from demo.storm import CALLS, DISTINCT
+from demo.incident import INCIDENTS, ORCHESTRATOR, ORCHESTRATOR_PATCHED, ROOT, copy_incident, dbsafety, or_ignore_only
+from demo.storm import CALLS, DISTINCT, issues, load
 from tests.incidents.pythons import pythons
 
 DUPLICATES = CALLS - DISTINCT
@@ -76,3 +79,42 @@ def test_ending_the_transaction_alone_cures_it(python: Path, tmp_path: Path) -> 
 def test_fixed(python: Path, fixed: Path) -> None:
     result = storm(python, fixed / ORCHESTRATOR)
     assert (result["unique"], result["locked"], result["rows"]) == (DUPLICATES, 0, DISTINCT)
+
+
+def test_the_reports_own_repair_fixed(fixed: Path) -> None:
+    result = storm(Path(sys.executable), fixed / ORCHESTRATOR_PATCHED)
+    assert (result["unique"], result["locked"], result["rows"]) == (0, 0, DISTINCT)
+
+
+def test_lastrowid_took_old_for_new_and_rowcount_does_not(fixed: Path, tmp_path: Path) -> None:
+    """On a connection that has inserted before, as one kept for several calls has."""
+    found = {}
+    for name, folder in (("repaired", INCIDENTS), ("fixed", fixed)):
+        module = load(folder / ORCHESTRATOR_PATCHED)
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db", timeout=5.0)) as conn:
+            vars(module)["sqlite3"] = OneConnection(conn)
+            orchestrator = module.Orchestrator("", lambda issue: False)
+            found[name] = [orchestrator.create_task(issue["message"], issue) for issue in (*issues()[:3], issues()[0])]
+    assert found == {"repaired": [1, 2, 3, 3], "fixed": [1, 2, 3, 1]}
+
+
+class OneConnection:
+    """Stands for the module `sqlite3` where a connection is kept: opens the same one again and again."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+
+    def connect(self, database: str, timeout: float) -> OneConnection:
+        return self
+
+    def close(self) -> None:
+        """It is kept."""
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._conn.__enter__()
+
+    def __exit__(self, *error: object) -> bool:
+        return self._conn.__exit__(*error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
