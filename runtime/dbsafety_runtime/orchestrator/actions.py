@@ -1,0 +1,275 @@
+"""The closed list of actions: each with precondition, dry run, apply, undo and blast radius; nothing runs a shell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from dbsafety_runtime.ops.faults import reach
+from dbsafety_runtime.orchestrator.managers.base import SETTINGS, Manager, ManagerError, find
+from dbsafety_runtime.orchestrator.model import Facts, Plan, Step
+from dbsafety_runtime.orchestrator.processes import descends_from, describe
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+TERM_SECONDS: Final = 5.0
+START_TOLERANCE: Final = 0.05
+FORBIDDEN_ROOTS: Final = tuple(map(Path, ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/bin", "/sbin", "/lib")))
+
+
+class ActionRefused(Exception):
+    """A precondition does not hold, or the step failed; the text is one sentence."""
+
+
+Check = Callable[[Manager, Facts], "str | None"]
+Apply = Callable[[Manager, Facts], None]
+Token = Callable[[Manager, Facts], "str | None"]
+Undo = Callable[[Manager, Facts, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What may be done: `check` says why not, `token` what undo will need, and is asked before `apply`."""
+
+    params: frozenset[str]
+    radius: str
+    reversible: bool
+    check: Check
+    apply: Apply
+    token: Token | None = None
+    undo: Undo | None = None
+
+
+def _fine(_manager: Manager, _args: Facts) -> str | None:
+    return None
+
+
+def _writable(file: Path) -> bool:
+    folder = next(parent for parent in (file, *file.parents) if parent.exists())
+    return os.access(folder, os.W_OK)
+
+
+def _check_dropin(manager: Manager, args: Facts) -> str | None:
+    if args["setting"] not in SETTINGS:
+        return f"{args['setting']} is not a setting that may be changed"
+    path = args["value"] if args["setting"] == "directory" else args["value"].split()[0]
+    if not Path(path).exists():
+        return f"{path} does not exist"
+    file = manager.override_file(args["service"])
+    return None if _writable(file) else f"writing {file} needs more rights than this process has"
+
+
+def _previous(manager: Manager, args: Facts) -> str:
+    file = manager.override_file(args["service"])
+    return json.dumps(file.read_text(encoding="utf-8") if file.exists() else None)
+
+
+def _replace_file(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+
+
+def _write_dropin(manager: Manager, args: Facts) -> None:
+    text = manager.override_text(args["service"], {args["setting"]: args["value"]})
+    _replace_file(manager.override_file(args["service"]), text)
+
+
+def _restore(manager: Manager, args: Facts, token: str) -> None:
+    file, before = manager.override_file(args["service"]), json.loads(token)
+    if before is None:
+        file.unlink(missing_ok=True)
+    else:
+        _replace_file(file, before)
+    manager.reload()
+
+
+def _check_override(manager: Manager, args: Facts) -> str | None:
+    file = manager.override_file(args["service"])
+    if not file.exists():
+        return f"there is no {file}"
+    return None if _writable(file) else f"removing {file} needs more rights than this process has"
+
+
+def _check_known(manager: Manager, args: Facts) -> str | None:
+    return None if find(manager, args["service"]) else f"there is no service {args['service']}"
+
+
+def _restart(manager: Manager, args: Facts) -> None:
+    manager.stop(args["service"])
+    manager.start(args["service"])
+
+
+def _check_orphan(manager: Manager, args: Facts) -> str | None:
+    """An orphan is proven by number, start time and owner, and by not belonging to any running service."""
+    pid = int(args["pid"])
+    process = describe(pid)
+    if process is None or abs(process.started - float(args["started"])) > START_TOLERANCE:
+        return f"process {pid} has ended"
+    if manager.owner(pid) != args["service"]:
+        return f"process {pid} was not started for {args['service']}"
+    current = frozenset(service.pid for service in manager.services() if service.pid)
+    if pid == os.getpid() or descends_from(pid, current):
+        return f"process {pid} belongs to a running service"
+    return None
+
+
+def _stop_orphan(manager: Manager, args: Facts) -> None:
+    pid = int(args["pid"])
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        psutil.wait_procs([process], timeout=TERM_SECONDS)
+        if _check_orphan(manager, args) is None:  # still the same process, and still nobody's
+            process.kill()
+            process.wait(TERM_SECONDS)
+    except psutil.NoSuchProcess:
+        return
+    except psutil.Error as error:
+        raise ActionRefused(f"process {pid} could not be stopped: {error}") from error
+
+
+def _check_directory(_manager: Manager, args: Facts) -> str | None:
+    path = Path(args["path"])
+    if not path.is_absolute() or ".." in path.parts or any(root in (path, *path.parents) for root in FORBIDDEN_ROOTS):
+        return f"{path} is not a place where directories may be created"
+    if path.exists():
+        return f"{path} exists"
+    return None if _writable(path) else f"creating {path} needs more rights than this process has"
+
+
+def _missing_parts(_manager: Manager, args: Facts) -> str:
+    path = Path(args["path"])
+    return json.dumps([str(part) for part in (path, *path.parents) if not part.exists()])
+
+
+def _remove_parts(_manager: Manager, _args: Facts, token: str) -> None:
+    for part in map(Path, json.loads(token)):
+        if not part.is_dir() or any(part.iterdir()):
+            return
+        part.rmdir()
+
+
+def _enqueue(_manager: Manager, args: Facts) -> None:
+    """Report upward through the executor's command line; the two parts never import each other."""
+    forbid_open_transaction("the executor")
+    command = [
+        sys.executable, "-m", "dbsafety_runtime", "executor", "enqueue", args["kind"], "--payload", args["payload"],
+        "--dedupe", args["key"],
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise ActionRefused("the executor did not take the task within 30 s") from error
+    if done.returncode != 0:
+        raise ActionRefused(f"the executor refused the task: {done.stderr.decode('utf-8', 'replace')[-200:].strip()}")
+
+
+SERVICE: Final = frozenset({"service"})
+ACTIONS: Final[Mapping[str, Action]] = {
+    "write_dropin": Action(
+        SERVICE | {"setting", "value"}, "configuration of one service", reversible=True,
+        check=_check_dropin, apply=_write_dropin, token=_previous, undo=_restore,
+    ),
+    "remove_dropin": Action(
+        SERVICE, "configuration of one service", reversible=True, check=_check_override,
+        apply=lambda manager, args: manager.override_file(args["service"]).unlink(missing_ok=True),
+        token=_previous, undo=_restore,
+    ),
+    "daemon_reload": Action(
+        SERVICE, "configuration of all services is read again", reversible=True, check=_fine,
+        apply=lambda manager, _args: manager.reload(),
+    ),
+    "start": Action(
+        SERVICE, "one service", reversible=True, check=_check_known,
+        apply=lambda manager, args: manager.start(args["service"]),
+    ),
+    "restart": Action(SERVICE, "one service", reversible=True, check=_check_known, apply=_restart),
+    "reset_failed": Action(
+        SERVICE, "one service", reversible=True, check=_check_known,
+        apply=lambda manager, args: manager.reset(args["service"]),
+    ),
+    "stop_orphan": Action(
+        SERVICE | {"pid", "started"}, "one process that belongs to no running service", reversible=False,
+        check=_check_orphan, apply=_stop_orphan,
+    ),
+    "create_directory": Action(
+        SERVICE | {"path"}, "one new directory", reversible=True, check=_check_directory,
+        apply=lambda _manager, args: Path(args["path"]).mkdir(parents=True), token=_missing_parts, undo=_remove_parts,
+    ),
+    "enqueue_task": Action(
+        frozenset({"kind", "payload", "key"}), "one task for the executor, repeatable", reversible=False,
+        check=_fine, apply=_enqueue,
+    ),
+}  # fmt: skip
+
+
+def problems(manager: Manager, plan: Plan) -> list[str]:
+    """Dry run: return why the plan cannot be carried out, step by step; nothing is changed."""
+    found = []
+    for step in plan.steps:
+        action = ACTIONS.get(step.action)
+        if action is None or set(step.args) != action.params:
+            found.append(f"{step.action} is no action with these arguments")
+        elif reason := _checked(action, manager, step):
+            found.append(f"{step.text()}: {reason}")
+    return found
+
+
+def _checked(action: Action, manager: Manager, step: Step) -> str | None:
+    try:
+        return action.check(manager, step.args)
+    except (ManagerError, OSError, ValueError, psutil.Error) as error:
+        return str(error)
+
+
+def reversible(plan: Plan) -> bool:
+    """Say whether every step can be undone or leaves nothing behind."""
+    return all(ACTIONS[step.action].reversible for step in plan.steps)
+
+
+def tokens(manager: Manager, plan: Plan) -> list[str | None]:
+    """Return what undoing each step will need; taken and stored before anything is changed. Raises OSError."""
+    actions = [ACTIONS[step.action] for step in plan.steps]
+    return [
+        action.token(manager, step.args) if action.token else None
+        for action, step in zip(actions, plan.steps, strict=True)
+    ]
+
+
+def apply(manager: Manager, plan: Plan) -> float:
+    """Carry out all steps and return the seconds it took; raises ActionRefused at the first that fails."""
+    started = time.monotonic()
+    for step in plan.steps:
+        action = ACTIONS[step.action]
+        if reason := _checked(action, manager, step):
+            raise ActionRefused(f"{step.text()}: {reason}")
+        reach(f"before_{step.action}")
+        try:
+            action.apply(manager, step.args)
+        except (ManagerError, OSError, ValueError, psutil.Error) as error:
+            raise ActionRefused(f"{step.text()}: {error}") from error
+        reach(f"after_{step.action}")
+    return time.monotonic() - started
+
+
+def undo(manager: Manager, plan: Plan, kept: list[str | None]) -> list[str]:
+    """Undo the steps in reverse order, also those that were never applied; return what could not be undone."""
+    failed = []
+    for step, token in reversed(list(zip(plan.steps, kept, strict=False))):
+        action = ACTIONS[step.action]
+        if action.undo is not None and token is not None:
+            try:
+                action.undo(manager, step.args, token)
+            except (ManagerError, OSError) as error:
+                failed.append(f"{step.text()}: {error}")
+    return failed

@@ -1,0 +1,190 @@
+"""Three ways to look at an issue: what is written, what was changed, what runs; each gives facts with evidence."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, path_issues, program_problem
+from dbsafety_runtime.orchestrator.detectors.services import configured_port
+from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
+from dbsafety_runtime.orchestrator.managers.base import Manager, find
+from dbsafety_runtime.orchestrator.managers.unitfile import words
+from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, ServiceConfig
+from dbsafety_runtime.orchestrator.processes import listeners, orphans
+
+MISSING: Final = re.compile(
+    r"(?:no such file or directory|does not exist|can't chdir|can't find command|FileNotFound)", re.IGNORECASE
+)
+PORT_WORD: Final = re.compile(r"\bports?\b\D{0,24}(\d{2,5})\b|\blistens? on \D{0,24}(\d{2,5})\b", re.IGNORECASE)
+MOST_NEIGHBOURS: Final = 2_000
+SURE, LIKELY, POSSIBLE = 0.9, 0.85, 0.6
+
+
+@dataclass(slots=True)
+class Case:
+    """An issue under diagnosis, with what is looked up once for all views."""
+
+    issue: Issue
+    manager: Manager
+    knowledge: Knowledge
+    config: ServiceConfig | None = None
+    passages: tuple[Evidence, ...] = ()
+
+    @staticmethod
+    def of(issue: Issue, manager: Manager, knowledge: Knowledge) -> Case:
+        """Look up configuration and passages of an issue; raises ManagerError."""
+        text = f"{issue.target} {issue.message} {issue.facts.get('path', '')} {issue.facts.get('port', '')}"
+        return Case(issue, manager, knowledge, manager.config(issue.target), knowledge.search(text, 8))
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a view found: values by name, the evidence for them, and how sure it is."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    evidence: list[Evidence] = field(default_factory=list)
+    confidence: float = 0.0
+
+    def add(self, values: Mapping[str, str], evidence: Evidence, confidence: float) -> None:
+        """Add values unless they are known already."""
+        new = {name: value for name, value in values.items() if name not in self.values}
+        if new:
+            self.values |= new
+            self.evidence.append(evidence)
+            self.confidence = max(self.confidence, confidence)
+
+
+View = Callable[[Case], Facts]
+
+
+def runtime_evidence(kind: str, source: str, text: str) -> Evidence:
+    """Return evidence that was observed now and stands in no file."""
+    return Evidence(f"r:{kind}:{source}", "runtime", source, 0, "", text)
+
+
+def missing_path(case: Case) -> str | None:
+    """Return the path whose absence the issue is about, None when it is about something else."""
+    path = case.issue.facts.get("path", "")
+    if path and not Path(path).exists():
+        return path
+    if not MISSING.search(case.issue.message):
+        return None
+    named = [hit.rstrip(".:'\"") for hit in PATH.findall(case.issue.message)]
+    return next((hit for hit in named if len(hit) > 1 and not Path(hit).exists()), None)
+
+
+def replacement(case: Case, old: str, new: str) -> dict[str, str]:
+    """Return the setting that names `old`, with `new` in its place; {} when no setting does or `new` does not fit."""
+    config = case.config
+    if config is None or not Path(new).exists() or old == new:
+        return {}
+    if config.directory and (config.directory == old or config.directory.startswith(f"{old}/")):
+        directory = new + config.directory[len(old) :]
+        return {} if directory_problem(Path(directory)) else {"setting": "directory", "new_value": directory}
+    command = " ".join(new if part == old else part for part in words(config.command))
+    program = words(command)[0] if command else ""
+    if old not in words(config.command) or (program == new and program_problem(Path(new))):
+        return {}
+    return {"setting": "command", "new_value": command}
+
+
+def config_view(case: Case) -> Facts:
+    """What documents and configurations say: documented paths, ports and directories, and our own overrides."""
+    facts = Facts()
+    old = missing_path(case)
+    override = case.manager.override_file(case.issue.target)
+    if override.exists() and old and old in override.read_text(encoding="utf-8", errors="replace"):
+        facts.add({"broken_override": str(override)}, runtime_evidence("file", str(override), f"names {old}"), SURE)
+    needed = _needed_directory(case, old) if old else None
+    for passage in case.passages:
+        if passage.kind == "history":
+            continue
+        for path in PATH.findall(passage.text) if old else ():
+            candidate = path.rstrip(".:,;'\"")
+            if old and Path(candidate).name == Path(old).name and (values := replacement(case, old, candidate)):
+                facts.add(values, passage, LIKELY)
+        facts_of_port(case, passage, facts)
+        if needed and needed in passage.text and passage.kind == "document":
+            facts.add({"needed_directory": needed}, passage, LIKELY)
+    return facts
+
+
+def _needed_directory(case: Case, path: str) -> str | None:
+    """Return the directory whose absence the service complains about; None for its program or working directory."""
+    config = case.config
+    if config is not None and (path == config.directory or path in words(config.command)[:1]):
+        return None
+    return str(Path(path).parent) if Path(path).suffix else path
+
+
+def facts_of_port(case: Case, passage: Evidence, facts: Facts) -> None:
+    """Add the command line with the documented port, when the passage names service and port and the port is free."""
+    taken = case.issue.facts.get("port", "")
+    if case.issue.type != "port_conflict" or case.config is None or not taken:
+        return
+    if configured_port(case.config) != int(taken):
+        return
+    for line in passage.text.splitlines():
+        hit = PORT_WORD.search(line)
+        port = (hit[1] or hit[2]) if hit else ""
+        if port and port != taken and case.issue.target in line and int(port) not in listeners():
+            command = re.sub(rf"(?<!\d){taken}(?!\d)", port, case.config.command)
+            facts.add({"port_command": command, "expected_port": port}, passage, LIKELY)
+
+
+def history_view(case: Case) -> Facts:
+    """What was changed: where commits moved the missing path."""
+    facts = Facts()
+    old = missing_path(case)
+    moved = case.knowledge.moved(old) if old else None
+    if old and moved and (values := replacement(case, old, moved[0])):
+        passage = Evidence(f"g:{moved[1][:12]}", "history", old, 0, moved[1], f"{old} was moved to {moved[0]}")
+        facts.add(values, passage, SURE)
+    return facts
+
+
+def runtime_view(case: Case) -> Facts:
+    """What runs and what lies around: orphans, a like-named neighbour of the missing path, or nothing wrong at all."""
+    facts = Facts()
+    issue = case.issue
+    services = case.manager.services()
+    for process in orphans(case.manager, services).get(issue.target, [])[:1]:
+        values = {"orphan_pid": str(process.pid), "orphan_started": repr(process.started)}
+        facts.add(values, runtime_evidence("process", str(process.pid), process.command), SURE)
+    old = missing_path(case)
+    for candidate in neighbours(old) if old else ():
+        if old and (values := replacement(case, old, candidate)):
+            facts.add(values, runtime_evidence("file", candidate, "lies near the missing path"), POSSIBLE)
+            break
+    needed = _needed_directory(case, old) if old else None
+    if needed and case.config and case.config.directory and Path(needed).is_relative_to(case.config.directory):
+        evidence = runtime_evidence("file", needed, "inside the service's own directory")
+        facts.add({"needed_directory": needed}, evidence, SURE)
+    service = find(case.manager, issue.target)
+    port = issue.facts.get("port", "")
+    conflict = port.isdigit() and int(port) in listeners()
+    if service and case.config and not (old or conflict or facts.values or path_issues(case.config)):
+        facts.add({"sound": "yes"}, runtime_evidence("state", issue.target, "paths and ports are in order"), POSSIBLE)
+    return facts
+
+
+def neighbours(path: str) -> list[str]:
+    """Return paths of the same name in folders near a missing one, only when there is exactly one."""
+    wanted = Path(path)
+    base = next((parent for parent in wanted.parents if parent.exists()), wanted)
+    if len(base.parts) < 2:
+        return []
+    tail = wanted.relative_to(base).parts[1:]
+    entries = itertools.islice(base.iterdir(), MOST_NEIGHBOURS)
+    found = [
+        str(entry.joinpath(*tail)) for entry in entries if tail and entry.is_dir() and entry.joinpath(*tail).exists()
+    ]
+    return found if len(found) == 1 else []
+
+
+VIEWS: Final[Mapping[str, View]] = {"config": config_view, "history": history_view, "runtime": runtime_view}

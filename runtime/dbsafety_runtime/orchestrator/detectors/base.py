@@ -1,0 +1,142 @@
+"""Detectors run apart from each other: one that raises, hangs or answers nonsense costs only its own result."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from dbsafety_runtime.orchestrator.model import Issue
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look brought: issues, and the position read up to for sources that have one."""
+
+    issues: tuple[Issue, ...]
+    cursor: str | None = None
+
+
+class Detector(Protocol):
+    """Something that looks for issues."""
+
+    name: str
+
+    def scan(self, cursor: str | None) -> Scan:
+        """Look once, from `cursor` on; may raise anything, which counts as a failed look."""
+
+
+class _Kept:
+    """Keeps whatever exception leaves its block: a worker's failure is its caller's business, not its thread's."""
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self._future.set_exception(error)
+        return error is not None
+
+
+class Workers:
+    """A fixed number of daemon threads that run functions; unlike an executor's they never keep the process alive."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        for _ in range(count):
+            self.grow()
+
+    def grow(self) -> None:
+        """Add a thread, in place of one that hangs."""
+        name = f"{self._name}-{len(self._threads) + 1}"
+        self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
+        self._threads[-1].start()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Run `work` in a free thread; the future has its result or its exception."""
+        future: Future[T] = Future()
+        self._queue.put((work, future))
+        return future
+
+    def stop(self, seconds: float) -> bool:
+        """Ask all threads to end after their present work; return whether they did within the time."""
+        for _ in self._threads:
+            self._queue.put(None)
+        limit = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            work, future = item
+            with _Kept(future):
+                future.set_running_or_notify_cancel()
+                future.set_result(work())
+            del item, work, future
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one detector's turn went: what it saw, or one sentence about why it saw nothing."""
+
+    name: str
+    scan: Scan | None
+    problem: str | None
+    seconds: float
+
+
+class Watch:
+    """Runs all detectors side by side, each at most `limit` seconds; one that still hangs is not started again."""
+
+    def __init__(self, detectors: Sequence[Detector], limit: float) -> None:
+        self._detectors, self._limit = tuple(detectors), limit
+        self._workers = {detector.name: Workers(1, f"detector-{detector.name}") for detector in detectors}
+        self._hanging: dict[str, Future[Scan]] = {}
+
+    def look(self, cursor_of: Callable[[str], str | None]) -> tuple[Look, ...]:
+        """Let every detector look once."""
+        started = time.monotonic()
+        running: dict[str, Future[Scan]] = {}
+        for detector in self._detectors:
+            previous = self._hanging.get(detector.name)
+            if previous is None or previous.done():
+                self._hanging.pop(detector.name, None)
+                cursor = cursor_of(detector.name)
+                running[detector.name] = self._workers[detector.name].submit(partial(detector.scan, cursor))
+        return tuple(self._collect(detector.name, running.get(detector.name), started) for detector in self._detectors)
+
+    def _collect(self, name: str, future: Future[Scan] | None, started: float) -> Look:
+        if future is None:
+            return Look(name, None, "still hangs from an earlier cycle", 0.0)
+        wait([future], max(0.0, started + self._limit - time.monotonic()))
+        if not future.done():
+            self._hanging[name] = future
+            return Look(name, None, f"did not answer within {self._limit:g} s", self._limit)
+        seconds, error = time.monotonic() - started, future.exception()
+        if error is not None:
+            return Look(name, None, f"{type(error).__name__}: {error}", seconds)
+        answer: object = future.result()
+        if not isinstance(answer, Scan) or not all(type(issue) is Issue for issue in answer.issues):
+            return Look(name, None, f"answered with {type(answer).__name__}", seconds)
+        return Look(name, answer, None, seconds)
+
+    def stop(self) -> None:
+        """End the idle threads; a hanging one ends with the process."""
+        for workers in self._workers.values():
+            workers.stop(0.2)

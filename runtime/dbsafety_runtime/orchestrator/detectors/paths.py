@@ -1,0 +1,107 @@
+"""Path validation: directories, programs and interpreters a service needs, checked before it is started."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from dbsafety_runtime.orchestrator.detectors.base import Scan
+from dbsafety_runtime.orchestrator.managers.base import Manager
+from dbsafety_runtime.orchestrator.managers.unitfile import which, words
+from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
+
+INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
+
+
+class PathDetector:
+    """Checks the configuration of every service that should run, also of those that run now or are stopped."""
+
+    name = "paths"
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    def scan(self, cursor: str | None) -> Scan:
+        """Return an issue for each path that would keep a service from starting."""
+        del cursor
+        issues: list[Issue] = []
+        for service in self._manager.services():
+            config = self._manager.config(service.name) if service.wanted else None
+            if config is not None:
+                issues += path_issues(config, self.name)
+        return Scan(tuple(issues))
+
+
+def path_issues(config: ServiceConfig, source: str = "paths") -> list[Issue]:
+    """Return one issue for each thing wrong with a service's paths."""
+    found = [("configuration", "", problem) for problem in config.problems]
+    if config.directory and (problem := directory_problem(Path(config.directory))):
+        found.append(("directory", config.directory, problem))
+    found += _command(config)
+    if config.user and not _user_exists(config.user):
+        found.append(("user", config.user, f"user {config.user} does not exist"))
+    return [
+        Issue("path_invalid", source, config.name, problem, {"setting": setting, "path": path, "file": config.file})
+        for setting, path, problem in found
+    ]
+
+
+def directory_problem(path: Path) -> str | None:
+    """Return what is wrong with a working directory, None when nothing is."""
+    if not path.exists():
+        return f"directory {path} does not exist"
+    if not path.is_dir():
+        return f"{path} is not a directory"
+    return None if os.access(path, os.X_OK) else f"directory {path} may not be entered"
+
+
+def program_problem(path: Path) -> str | None:
+    """Return what keeps a file from being run, None when nothing does."""
+    if not path.exists():
+        return f"program {path} does not exist"
+    if not path.is_file():
+        return f"program {path} is not a file"
+    if not path.stat().st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
+        return f"program {path} is not executable"
+    with path.open("rb") as file:
+        first = file.readline(256)
+    interpreter = (
+        first[2:].split()[0].decode("utf-8", "replace") if first.startswith(b"#!") and first[2:].split() else ""
+    )
+    if interpreter and not Path(interpreter).exists():
+        return f"program {path} needs {interpreter}, which does not exist"
+    return None
+
+
+def _command(config: ServiceConfig) -> list[tuple[str, str, str]]:
+    parts = words(config.command)
+    if not parts:
+        return []
+    program = which(parts[0], config.environment.get("PATH", os.environ.get("PATH", os.defpath)))
+    if not program.startswith("/"):
+        if "/" in program:
+            program = str(Path(config.directory or "/") / program)
+        else:
+            return [("command", parts[0], f"program {parts[0]} is not on the path")]
+    problem = program_problem(Path(program))
+    if problem:
+        return [("command", program, problem)]
+    return _script(program, parts)
+
+
+def _script(program: str, parts: list[str]) -> list[tuple[str, str, str]]:
+    """An interpreter's first argument is what really runs: `python3 /opt/app/main.py`."""
+    name = Path(program).name.rstrip("0123456789.")
+    if name in INTERPRETERS and len(parts) > 1 and parts[1].startswith("/") and not Path(parts[1]).exists():
+        return [("command", parts[1], f"script {parts[1]} does not exist")]
+    return []
+
+
+def _user_exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return user.isdigit()
+    return True

@@ -1,0 +1,128 @@
+"""What is indexed: documents, service configurations, and the history of git repositories with their renames."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Rename, Source
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+CHUNK_LINES: Final = 14
+LONGEST_FILE: Final = 2_097_152
+MOST_COMMITS: Final = 2_000
+GIT_SECONDS: Final = 20.0
+LOG_FORMAT: Final = "--format=%x1e%H%x1f%ct%x1f%s%x1f%b%x1f"
+
+
+def file_source(path: Path, kind: str) -> Iterator[Source]:
+    """Yield the source of a text file; nothing when it cannot be read."""
+    try:
+        state = path.stat()
+    except OSError:
+        return
+    if path.is_file():
+        yield Source(str(path), kind, f"{state.st_mtime_ns}:{state.st_size}", partial(_file, path))
+
+
+def _file(path: Path) -> tuple[list[Chunk], list[Rename]]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_FILE).decode("utf-8", "replace")
+    except OSError:
+        return [], []
+    return list(chunks_of(text, _head(path.parent))), []
+
+
+def chunks_of(text: str, revision: str = "") -> Iterator[Chunk]:
+    """Cut a text at headings, blank lines after enough text, and at the latest after 14 lines."""
+    start, held = 1, list[str]()
+    for number, line in enumerate(text.splitlines(), 1):
+        full = len(held) >= CHUNK_LINES or (len(held) > CHUNK_LINES // 2 and not line.strip())
+        if held and (line.startswith(("#", "[")) or full):
+            yield Chunk(start, revision, "\n".join(held))
+            held = []
+        if not held:
+            if not line.strip():
+                continue
+            start = number
+        held.append(line)
+    if held:
+        yield Chunk(start, revision, "\n".join(held))
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """Run git on a repository that may belong to another user; None when it is no repository or takes too long."""
+    forbid_open_transaction("git")
+    command = ["git", "-c", f"safe.directory={repository}", "-C", str(repository), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
+def _head(folder: Path) -> str:
+    return (_git(folder, "rev-parse", "HEAD") or "").strip()
+
+
+def git_source(repository: Path) -> Iterator[Source]:
+    """Yield the source of a repository's history; nothing when git cannot read it."""
+    head = _head(repository)
+    if head:
+        yield Source(f"git:{repository}", "history", head, partial(_history, repository))
+
+
+def _history(repository: Path) -> tuple[list[Chunk], list[Rename]]:
+    log = _git(repository, "log", "-z", "-M", "--name-status", f"--max-count={MOST_COMMITS}", LOG_FORMAT) or ""
+    chunks: list[Chunk] = []
+    renames: list[Rename] = []
+    for number, record in enumerate(log.split("\x1e")[1:], 1):
+        revision, at, subject, body, names = record.split("\x1f", 4)
+        found = list(_renames(repository, names, revision, float(at)))
+        moves = [f"{item.old} -> {item.new}" for item in found]
+        chunks.append(Chunk(number, revision, "\n".join([subject, body.strip()[:2000], *moves[:20]])))
+        renames += found
+    return chunks, renames
+
+
+def _renames(repository: Path, names: str, revision: str, at: float) -> Iterator[Rename]:
+    """Renamed files of a commit, and the folders that moved with them."""
+    fields = iter(names.strip("\n\0").split("\0"))
+    seen: set[tuple[str, str]] = set()
+    for status in fields:
+        if not status.strip().startswith(("R", "C")):
+            next(fields, None)
+            continue
+        old, new = next(fields, ""), next(fields, "")
+        if status.strip().startswith("R") and old and new:
+            for pair in _with_folders(old, new):
+                if pair not in seen:
+                    seen.add(pair)
+                    yield Rename(str(repository / pair[0]), str(repository / pair[1]), revision, at)
+
+
+def _with_folders(old: str, new: str) -> Iterator[tuple[str, str]]:
+    yield old, new
+    before, after = Path(old), Path(new)
+    while before.name == after.name and before.parent != after.parent:
+        before, after = before.parent, after.parent
+        if before == Path() or after == Path():
+            return
+        yield str(before), str(after)
+
+
+def sources(
+    documents: Sequence[Path], configurations: Sequence[Path], repositories: Sequence[Path]
+) -> Iterator[Source]:
+    """Yield everything to index; folders among the documents stand for the Markdown files below them."""
+    for path in documents:
+        for file in sorted(path.rglob("*.md"))[:2000] if path.is_dir() else [path]:
+            yield from file_source(file, "document")
+    for path in configurations:
+        yield from file_source(path, "configuration")
+    for repository in repositories:
+        yield from git_source(repository)

@@ -1,0 +1,241 @@
+"""The cycle: detectors, gate and phases in four workers, verification, learning, outbox; never two cycles at once."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from dbsafety_runtime.ops import notify
+from dbsafety_runtime.ops.faults import reach
+from dbsafety_runtime.ops.log import get
+from dbsafety_runtime.orchestrator import catalogue, gauges, ledger
+from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator.config import OrchestratorSettings
+from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, Workers
+from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox
+from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
+from dbsafety_runtime.orchestrator.knowledge.sources import sources
+from dbsafety_runtime.orchestrator.managers.base import Manager
+from dbsafety_runtime.orchestrator.model import Clock, Task
+from dbsafety_runtime.orchestrator.phases import Treatment
+from dbsafety_runtime.orchestrator.progress import Progress
+from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.storage.errors import StorageFault
+
+REFRESH_SECONDS: Final = 60.0
+LONGEST_WAIT: Final = 3600.0
+TICK: Final = 0.1
+DROP_CACHES, REFUSE_WORK = 0.70, 0.85
+
+
+class AlreadyRunning(Exception):
+    """Another orchestrator works on this state directory."""
+
+
+@dataclass(slots=True)
+class _Running:
+    task: Task
+    future: Future[None]
+    since: float
+    overdue: bool = False
+
+
+class Orchestrator:
+    """One per state directory; `detectors` and `clock` are replaced in tests."""
+
+    def __init__(
+        self, settings: OrchestratorSettings, manager: Manager, detectors: Sequence[Detector], *,
+        clock: Clock = time.time, single: Agent = SINGLE,
+    ) -> None:  # fmt: skip
+        self.settings, self.manager, self.clock = settings, manager, clock
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = self._take_lock(settings.state / "run.lock")
+        self.store = IncidentStore.init_database(settings.database, clock)
+        self.knowledge = Knowledge(settings.state / "knowledge.db")
+        self.progress = Progress(self.store, uuid.uuid4().hex)
+        self.treatment = Treatment(
+            self.store, self.progress, manager, self.knowledge, catalogue.shipped(), settings, single
+        )
+        github = (
+            GitHub(settings.github_url, settings.github_repo, settings.github_token) if settings.github_url else None
+        )
+        self.outbox = Outbox(self.store, github, self._instance())
+        self.stop = threading.Event()
+        self._watch = Watch(detectors, settings.detector_limit)
+        self._workers = Workers(settings.workers, "worker")
+        self._chores = Workers(2, "chores")
+        self._running: dict[int, _Running] = {}
+        self._chore: dict[str, Future[int]] = {}
+        self._problems: dict[str, str] = {}
+        self._failures: dict[int, int] = {}
+        self._refreshed = -REFRESH_SECONDS
+        self._log = get("orchestrator")
+        recovered = self.progress.recover()
+        self._log.info("started", recovered=recovered, owner=self.progress.owner)
+
+    @staticmethod
+    def _take_lock(path: Path) -> int:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise AlreadyRunning(f"another orchestrator holds {path}") from None
+        return lock
+
+    def _instance(self) -> str:
+        """A name for this state directory, so that two hosts never take each other's issues for their own."""
+        known = self.store.control("instance")
+        if known is None:
+            self.store.set_control("instance", uuid.uuid4().hex)
+        return (known or self.store.control("instance") or ("", 0.0))[0]
+
+    def detect(self) -> tuple[Look, ...]:
+        """Let every detector look once and store what they saw."""
+        started = time.monotonic()
+        looks = self._watch.look(self.store.cursor)
+        for look in looks:
+            problem = look.problem
+            if look.scan is not None:
+                reach("before_record_scan")
+                self.store.record_scan(look.name, look.scan.issues, look.scan.cursor)
+            if problem is not None:
+                gauges.DETECTOR_FAILURES.labels(look.name).inc()
+            if problem != self._problems.get(look.name):
+                self._problems[look.name] = problem or ""
+                self._note(0, look.name, "detector failed" if problem else "detector works", why=problem)
+        gauges.CYCLE_SECONDS.observe(time.monotonic() - started)
+        return looks
+
+    def _note(self, task_id: int, actor: str, action: str, **details: object) -> None:
+        self._log.warning(action, task=task_id, actor=actor, **details)
+        self.store.db.write(lambda tx: ledger.record(tx, self.clock(), task_id, actor, action, **details))
+
+    def dispatch(self) -> int:
+        """Collect finished steps and hand due tasks to free workers; returns how many steps are running."""
+        self._reap()
+        free = self.settings.workers - sum(not item.overdue for item in self._running.values())
+        if free > 0 and not self.stop.is_set():
+            share = self._memory_share()
+            for task in self.progress.claim(free, LONGEST_WAIT, only_verify=share >= REFUSE_WORK):
+                future = self._workers.submit(partial(self.treatment.step, task))
+                self._running[task.id] = _Running(task, future, time.monotonic())
+        return len(self._running)
+
+    def _reap(self) -> None:
+        for task_id, item in list(self._running.items()):
+            if item.future.done():
+                del self._running[task_id]
+                self._finished(item)
+            elif not item.overdue and time.monotonic() - item.since > self.settings.step_limit:
+                item.overdue = True  # the thread cannot be stopped; its place is filled, its task stays claimed
+                gauges.OVERDUE.inc()
+                self._workers.grow()
+                self._note(task_id, "orchestrator", "step overdue", status=item.task.status)
+
+    def _finished(self, item: _Running) -> None:
+        error = item.future.exception()
+        gauges.STEPS.labels("done" if error is None else type(error).__name__).inc()
+        if error is None:
+            self._failures.pop(item.task.id, None)
+            return
+        count = self._failures[item.task.id] = self._failures.get(item.task.id, 0) + 1
+        self._note(item.task.id, "orchestrator", "step failed", why=f"{type(error).__name__}: {error}", count=count)
+        self.progress.release(item.task, min(60.0, 2.0**count))
+
+    def _memory_share(self) -> float:
+        share: float = psutil.Process().memory_info().rss / (self.settings.memory_limit_mb * 1_048_576)
+        gauges.MEMORY.set(share)
+        if share >= DROP_CACHES:
+            gc.collect()
+            self.store.db.write(lambda tx: tx.execute("PRAGMA shrink_memory"))
+        return share
+
+    def _chores_due(self) -> None:
+        """Things that wait for the network or for git run beside the cycle, one of each kind at a time."""
+        self._start_chore("outbox", self.outbox.drain)
+        if time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            self._start_chore("knowledge", self.refresh_knowledge)
+
+    def _start_chore(self, name: str, work: Callable[[], int]) -> None:
+        previous = self._chore.get(name)
+        if previous is not None and not previous.done():
+            return
+        error = previous.exception() if previous is not None else None
+        if error is not None:
+            self._note(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
+        self._chore[name] = self._chores.submit(work)
+
+    def refresh_knowledge(self) -> int:
+        """Index documents, configurations and repositories that changed; returns how many sources did."""
+        names = [service.name for service in self.manager.services()]
+        configs = [config for name in names if (config := self.manager.config(name)) is not None]
+        files = dict.fromkeys(Path(config.file) for config in configs)
+        documents, repositories = map(Path, self.settings.documents), map(Path, self.settings.repositories)
+        return self.knowledge.refresh(sources(tuple(documents), tuple(files), tuple(repositories)))
+
+    def cycle(self) -> None:
+        """One cycle: detect, then work on what is due until the next cycle should start."""
+        started = time.monotonic()
+        self.detect()
+        self._chores_due()
+        self._sign_of_life()
+        while not self.stop.is_set():
+            self.dispatch()
+            left = started + self.settings.interval - time.monotonic()
+            if left <= 0:
+                break
+            self.stop.wait(min(TICK, left))
+        gauges.CYCLES_SKIPPED.inc(max(0, int((time.monotonic() - started) / self.settings.interval) - 1))
+
+    def _sign_of_life(self) -> None:
+        counts = self.store.counts()
+        for status, count in counts.items():
+            gauges.TASKS.labels(status).set(count)
+        gauges.OUTBOX.set(self.outbox.waiting())
+        gauges.WAL.set(self.store.db.wal_bytes())
+        problems = {name: text for name, text in self._problems.items() if text}
+        overdue = sum(item.overdue for item in self._running.values())
+        self.store.set_control("heartbeat", json.dumps({"detectors": problems, "overdue": overdue, "pid": os.getpid()}))
+        notify.notify("WATCHDOG=1", f"STATUS={', '.join(f'{count} {status}' for status, count in counts.items())}")
+
+    def run(self) -> None:
+        """Cycle until told to stop; a storage failure costs a cycle, not the process."""
+        notify.notify("READY=1")
+        while not self.stop.is_set():
+            try:
+                self.cycle()
+            except StorageFault as fault:
+                self._log.error("cycle failed", fault=fault.fault.value, why=str(fault))
+                self.stop.wait(self.settings.interval)
+        notify.notify("STOPPING=1")
+        self.close()
+
+    def close(self, seconds: float = 8.0) -> bool:
+        """Finish running steps within the time, then close; what is left is looked at by the next start."""
+        self.stop.set()
+        finished = self._workers.stop(seconds)
+        self._chores.stop(1.0)
+        self._watch.stop()
+        self._reap()
+        for item in self._running.values():
+            if not item.future.running() and not item.future.done():
+                self.progress.release(item.task, 0.0)
+        self.knowledge.close()
+        self.store.close_store()
+        os.close(self._lock)
+        return finished

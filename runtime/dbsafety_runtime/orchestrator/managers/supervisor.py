@@ -1,0 +1,150 @@
+"""The supervisord adapter: XML-RPC over its private Unix socket, overrides as later included files."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import xmlrpc.client
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME, ManagerError
+from dbsafety_runtime.orchestrator.model import Service, ServiceConfig, ServiceState
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+TIMEOUT_SECONDS: Final = 10.0
+TAIL_BYTES: Final = 16_384
+STATES: Final[Mapping[str, ServiceState]] = {
+    "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "starting",
+    "FATAL": "failed", "STOPPED": "stopped", "EXITED": "exited",
+}  # fmt: skip
+ALREADY_STARTED: Final = 60
+NOT_RUNNING: Final = 70
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT_SECONDS)
+        self.sock.connect(self._path)
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        """Connect to the Unix socket, whatever the host."""
+        del host
+        return _UnixConnection(self._path)
+
+
+class SupervisorManager:
+    """Programs of one supervisord; `socket` is its Unix socket, `folder` the one it includes *.conf files from."""
+
+    name = "supervisord"
+
+    def __init__(self, socket_path: Path, folder: Path) -> None:
+        self._socket, self._folder = socket_path, folder
+        self._starts: dict[str, tuple[float, int]] = {}
+
+    def _call(self, method: str, *args: object, ignore: int = 0) -> Any:
+        forbid_open_transaction("a call to supervisord")
+        with xmlrpc.client.ServerProxy("http://localhost/RPC2", _UnixTransport(str(self._socket))) as server:
+            try:
+                return getattr(server.supervisor, method)(*args)
+            except xmlrpc.client.Fault as fault:
+                if fault.faultCode == ignore:
+                    return None
+                raise ManagerError(f"supervisord: {method}: {fault.faultString}") from fault
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise ManagerError(f"supervisord does not answer: {error}") from error
+
+    def services(self) -> tuple[Service, ...]:
+        """Return all programs and their states."""
+        return tuple(self._service(info) for info in self._call("getAllProcessInfo"))
+
+    def _service(self, info: Mapping[str, Any]) -> Service:
+        state = STATES.get(info["statename"], "unknown")
+        if state == "exited" and info["exitstatus"] != 0:
+            state = "failed"
+        name, started = str(info["name"]), float(info["start"])
+        seen, restarts = self._starts.get(name, (started, 0))
+        restarts += started != seen
+        self._starts[name] = (started, restarts)
+        return Service(
+            name, state, pid=info["pid"], started=started, restarts=restarts, exit_status=info["exitstatus"],
+            detail=info["spawnerr"], wanted=state != "stopped",
+        )  # fmt: skip
+
+    def config(self, service: str) -> ServiceConfig | None:
+        """Return the configuration supervisord has loaded for a program."""
+        for info in self._call("getAllConfigInfo"):
+            if info["name"] == service:
+                directory = "" if info["directory"] in ("none", "auto") else str(info["directory"])
+                return ServiceConfig(service, self._file(service), str(info["command"]), directory)
+        return None
+
+    def _file(self, service: str) -> str:
+        section = f"[program:{service}]"
+        for file in sorted(self._folder.glob("*.conf")):
+            if file != self.override_file(service) and section in file.read_text(encoding="utf-8", errors="replace"):
+                return str(file)
+        return str(self._folder)
+
+    def log_tail(self, service: str) -> str:
+        """Return the end of a program's output; '' when there is no log."""
+        tails = [
+            (self._call(f"tailProcess{stream}Log", service, 0, TAIL_BYTES, ignore=20) or [""])[0]
+            for stream in ("Stdout", "Stderr")
+        ]
+        return "".join(tails)
+
+    def start(self, service: str) -> None:
+        """Start a program without waiting for it."""
+        self._call("startProcess", service, False, ignore=ALREADY_STARTED)
+
+    def stop(self, service: str) -> None:
+        """Stop a program; no error when it does not run."""
+        self._call("stopProcess", service, True, ignore=NOT_RUNNING)
+
+    def reset(self, service: str) -> None:
+        """Nothing to forget: supervisord lets a FATAL program be started."""
+
+    def reload(self) -> None:
+        """Read the configuration again and replace the programs whose section changed."""
+        (changes,) = self._call("reloadConfig")
+        added, changed, removed = changes
+        for group in (*changed, *removed):
+            self._call("stopProcessGroup", group)
+            self._call("removeProcessGroup", group)
+        for group in (*changed, *added):
+            self._call("addProcessGroup", group)
+
+    def override_file(self, service: str) -> Path:
+        """Return the included file that holds our changes; it sorts after the vendor's."""
+        return self._folder / f"zz-{service}.{OVERRIDE_NAME}.conf"
+
+    def override_text(self, service: str, settings: Mapping[str, str]) -> str:
+        """Return a section that overrides the given settings of a program."""
+        lines = [f"{name}={value.replace('%', '%%')}" for name, value in settings.items()]
+        return "\n".join([f"[program:{service}]", *lines, ""])
+
+    def owner(self, pid: int) -> str | None:
+        """Return the program a process was started for: supervisord names it in the environment."""
+        try:
+            environment = psutil.Process(pid).environ()
+        except psutil.Error:
+            return None
+        if environment.get("SUPERVISOR_SERVER_URL", "").removeprefix("unix://") != str(self._socket):
+            return None
+        name: str | None = environment.get("SUPERVISOR_PROCESS_NAME")
+        return name

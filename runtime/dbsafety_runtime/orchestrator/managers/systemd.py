@@ -1,0 +1,138 @@
+"""The systemd adapter: `systemctl` and `journalctl` as subprocesses, overrides as drop-ins."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from dbsafety_runtime.orchestrator.managers import unitfile
+from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME, ManagerError
+from dbsafety_runtime.orchestrator.model import Service, ServiceConfig, ServiceState
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+TIMEOUT_SECONDS: Final = 20.0
+PROPERTIES: Final = (
+    "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,ExecMainStartTimestamp,"
+    "UnitFileState,FragmentPath,DropInPaths"
+)
+STATES: Final[Mapping[str, ServiceState]] = {
+    "active": "running", "reloading": "running", "activating": "starting", "deactivating": "starting",
+    "failed": "failed", "inactive": "stopped",
+}  # fmt: skip
+FOLDERS: Final = (Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
+
+Runner = Callable[[Sequence[str]], str]
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a command and return its output; raises ManagerError on failure or after 20 seconds."""
+    forbid_open_transaction(command[0])
+    environment = {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ManagerError(f"{command[0]}: {error}") from error
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
+        raise ManagerError(f"{command[0]} ended with {done.returncode}: {lines[-1]}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def blocks(text: str) -> list[dict[str, str]]:
+    """Return the property blocks of `systemctl show`."""
+    found: list[dict[str, str]] = []
+    for block in text.split("\n\n"):
+        pairs = [line.partition("=") for line in block.splitlines() if "=" in line]
+        if pairs:
+            found.append({name: value for name, _, value in pairs})
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+class SystemdManager:
+    """The services of a systemd; `folder` is where drop-ins are written, `runner` is replaced in tests."""
+
+    name = "systemd"
+
+    def __init__(self, runner: Runner = run, folder: Path = FOLDERS[0]) -> None:
+        self._run, self._folder = runner, folder
+
+    def services(self) -> tuple[Service, ...]:
+        """Return all loaded services and their states."""
+        text = self._run(["systemctl", "show", "*.service", "--all", "--timestamp=unix", f"--property={PROPERTIES}"])
+        return tuple(self._service(block) for block in blocks(text) if block.get("LoadState") != "not-found")
+
+    def _service(self, block: Mapping[str, str]) -> Service:
+        state = STATES.get(block.get("ActiveState", ""), "unknown")
+        if block.get("SubState") == "exited":
+            state = "exited"
+        result = block.get("Result", "success")
+        return Service(
+            block.get("Id", ""), state, pid=_number(block.get("MainPID", "")),
+            started=float(_number(block.get("ExecMainStartTimestamp", "").lstrip("@"))),
+            restarts=_number(block.get("NRestarts", "")), exit_status=_number(block.get("ExecMainStatus", "")),
+            detail="" if result == "success" else result,
+            wanted=block.get("UnitFileState") in ("enabled", "enabled-runtime") or state not in ("stopped", "exited"),
+        )  # fmt: skip
+
+    def config(self, service: str) -> ServiceConfig | None:
+        """Return the merged configuration of a unit."""
+        text = self._run(["systemctl", "show", service, "--property=FragmentPath,DropInPaths"])
+        block = {key: value for found in blocks(text) for key, value in found.items()}
+        if not block.get("FragmentPath"):
+            return None
+        return unitfile.load(service, Path(block["FragmentPath"]), tuple(map(Path, block["DropInPaths"].split())))
+
+    def log_tail(self, service: str) -> str:
+        """Return the last 100 lines of a unit's log."""
+        return self._run(["journalctl", "-u", service, "-n", "100", "-o", "cat", "--no-pager"])[-16_384:]
+
+    def start(self, service: str) -> None:
+        """Start a unit without waiting for it."""
+        self._run(["systemctl", "start", "--no-block", service])
+
+    def stop(self, service: str) -> None:
+        """Stop a unit."""
+        self._run(["systemctl", "stop", service])
+
+    def reset(self, service: str) -> None:
+        """Clear the failed state and the start counter."""
+        self._run(["systemctl", "reset-failed", service])
+
+    def reload(self) -> None:
+        """Read changed unit files again."""
+        self._run(["systemctl", "daemon-reload"])
+
+    def override_file(self, service: str) -> Path:
+        """Return our drop-in of a unit."""
+        return self._folder / f"{service}.d" / f"{OVERRIDE_NAME}.conf"
+
+    def override_text(self, service: str, settings: Mapping[str, str]) -> str:
+        """Return a drop-in with the given settings."""
+        lines = []
+        for name, value in settings.items():
+            text = value.replace("%", "%%")
+            lines += ["ExecStart=", f"ExecStart={text}"] if name == "command" else [f"WorkingDirectory={text}"]
+        return "\n".join([f"# {service}", "[Service]", *lines, ""])
+
+    def owner(self, pid: int) -> str | None:
+        """Return the unit whose control group holds a process."""
+        try:
+            text = Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return None
+        last = text.strip().rpartition("/")[2]
+        return last if last.endswith(".service") else None

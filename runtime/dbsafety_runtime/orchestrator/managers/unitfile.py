@@ -1,0 +1,145 @@
+"""Unit files as systemd reads them: fragments and drop-ins merged, lists reset, specifiers expanded."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from dbsafety_runtime.orchestrator.model import ServiceConfig
+
+SECTION: Final = re.compile(r"\[([^\]]+)\]")
+LISTS: Final = ("ExecStart", "ExecStartPre", "Environment", "EnvironmentFile")
+PREFIXES: Final = "@-:+!|"
+LONGEST_FILE: Final = 1_048_576
+
+Settings = dict[str, list[str]]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Logical lines with the number of their last physical one: comments dropped, continued lines joined."""
+    pending = ""
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        if line.startswith(("#", ";")) or (not line and not pending):
+            continue
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+        else:
+            yield number, pending + line
+            pending = ""
+    if pending.strip():
+        yield text.count("\n") + 1, pending
+
+
+def parse(text: str, file: str, into: Settings, problems: list[str]) -> None:
+    """Add a file's [Service] settings to `into`: later ones win, an empty value resets; odd lines become problems."""
+    section = ""
+    for number, line in _lines(text):
+        header = SECTION.fullmatch(line)
+        name, equals, value = line.partition("=")
+        if header:
+            section = header[1]
+        elif not equals or not section or not name.strip():
+            problems.append(f"{file}:{number}: not a setting: {line[:80]}")
+        elif section == "Service":
+            _set(into, name.strip(), value.strip())
+
+
+def _set(into: Settings, name: str, value: str) -> None:
+    if not value:
+        into[name] = []
+    elif name in LISTS:
+        into.setdefault(name, []).append(value)
+    else:
+        into[name] = [value]
+
+
+def expand(text: str, unit: str) -> str:
+    """Replace the specifiers a path may hold (%n %N %p %i %I %H %t %S %C %L %E %h %%), see systemd.unit(5)."""
+    name = unit.rpartition(".")[0] or unit
+    prefix, _, instance = name.partition("@")
+    values = {
+        "n": unit, "N": name, "p": prefix, "i": instance, "I": instance.replace("-", "/"), "H": socket.gethostname(),
+        "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "E": "/etc", "h": "/root", "%": "%",
+    }  # fmt: skip
+    return re.sub(r"%(.)", lambda hit: values.get(hit[1], hit[0]), text)
+
+
+def _read(file: Path, problems: list[str]) -> str:
+    try:
+        return file.read_bytes()[:LONGEST_FILE].decode("utf-8")
+    except OSError as error:
+        problems.append(f"{file}: cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        problems.append(f"{file}: not UTF-8")
+    return ""
+
+
+def load(unit: str, fragment: Path, drop_ins: tuple[Path, ...] = ()) -> ServiceConfig:
+    """Return what a unit is configured to run; never raises, what cannot be understood is in `problems`."""
+    problems: list[str] = []
+    settings: Settings = {}
+    for file in (fragment, *drop_ins):
+        parse(_read(file, problems), str(file), settings, problems)
+    commands = settings.get("ExecStart", [])
+    command = expand(commands[-1], unit).lstrip(PREFIXES) if commands else ""
+    if not command and settings.get("Type", [""])[-1] != "oneshot":
+        problems.append(f"{fragment}: no ExecStart")
+    directory = expand((settings.get("WorkingDirectory") or [""])[-1], unit)
+    optional = directory.startswith("-")
+    directory = "/root" if directory.lstrip("-") == "~" else directory.lstrip("-")
+    if directory and not directory.startswith("/"):
+        problems.append(f"{fragment}: WorkingDirectory={directory} is not absolute")
+        directory = ""
+    user = (settings.get("User") or [""])[-1]
+    environment = _environment(settings.get("Environment", []))
+    return ServiceConfig(
+        unit, str(fragment), command, "" if optional else directory, user, environment, tuple(problems)
+    )
+
+
+def _environment(values: list[str]) -> Mapping[str, str]:
+    found = {}
+    for value in values:
+        for word in words(value):
+            name, equals, text = word.partition("=")
+            if equals:
+                found[name] = text
+    return found
+
+
+def words(command: str) -> list[str]:
+    """Split a command line as a shell would; on unbalanced quotes at blanks."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def drop_ins_of(unit: str, folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return a unit's drop-in files in the order systemd applies them: by file name, earlier folders win."""
+    found: dict[str, Path] = {}
+    names = [f"{unit}.d"]
+    if "@" in unit:
+        names.append(f"{unit.partition('@')[0]}@.service.d")
+    for folder in folders:
+        for name in names:
+            for file in sorted((folder / name).glob("*.conf")):
+                found.setdefault(file.name, file)
+    return tuple(found[name] for name in sorted(found))
+
+
+def which(program: str, path: str = os.defpath) -> str:
+    """Return the absolute path of a program name, the name itself when it is none or already absolute."""
+    if "/" in program:
+        return program
+    for folder in path.split(os.pathsep):
+        candidate = Path(folder) / program
+        if candidate.is_file():
+            return str(candidate)
+    return program
