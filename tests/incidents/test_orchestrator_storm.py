@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -113,8 +114,10 @@ class OneConnection:
     def __enter__(self) -> sqlite3.Connection:
         return self._conn.__enter__()
 
-    def __exit__(self, *error: object) -> bool:
-        return self._conn.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return self._conn.__exit__(kind, error, trace)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._conn, name)
