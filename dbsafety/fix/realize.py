@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from dbsafety.fix.align import aligned
 from dbsafety.fix.footprint import Footprint, Lines
 from dbsafety.fix.locate import ParsedFile
 from dbsafety.fix.recipes import rewritten
@@ -45,8 +46,7 @@ def realise(
     text = parsed.text
     new = SourceText.of(rewritten(parsed, plans, imports))
     old_lines, new_lines = _lines(text), _lines(new)
-    hunks = _hunks(old_lines, new_lines)
-    _require_allowed(hunks, [lines for footprint in footprints for lines in footprint.allowed])
+    hunks = _hunks(old_lines, new_lines, [lines for footprint in footprints for lines in footprint.allowed])
     edits = tuple(_edit(text, hunk, "".join(new_lines[hunk.new_start : hunk.new_end])) for hunk in hunks)
     return Realised(spliced(text, edits), hunks, edits)
 
@@ -63,18 +63,6 @@ def spliced(text: SourceText, edits: Sequence[Edit]) -> bytes:
     return b"".join([*parts, text.data[at:]])
 
 
-def _require_allowed(hunks: Sequence[Hunk], allowed: Sequence[Lines]) -> None:
-    for hunk in hunks:
-        changed = range(hunk.old_start + 1, hunk.old_end + 1)
-        if changed:
-            stray = [line for line in changed if not any(lines.first <= line <= lines.last for lines in allowed)]
-        else:  # an insertion may touch the border of a range
-            fits = any(lines.first - 1 <= hunk.old_start <= lines.last for lines in allowed)
-            stray = [] if fits else [hunk.old_start + 1]
-        if stray:
-            raise FixRefused(f"line {stray[0]} would change, which is not part of the fix")
-
-
 def _lines(text: SourceText) -> list[str]:
     """Lines with their line ends; no empty one at the end."""
     starts = [text.index(line, 0) for line in range(1, text.line_count + 1)]
@@ -82,16 +70,48 @@ def _lines(text: SourceText) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
-def _hunks(old: Sequence[str], new: Sequence[str]) -> tuple[Hunk, ...]:
-    """Which lines differ. Equal lines at both ends are set aside first: most of a file is untouched."""
-    head = _common(old, new)
-    tail = _common(old[head:][::-1], new[head:][::-1])
-    matcher = SequenceMatcher(None, old[head : len(old) - tail], new[head : len(new) - tail], autojunk=False)
-    return tuple(
-        Hunk(head + old_start, head + old_end, head + new_start, head + new_end)
+def _hunks(old: Sequence[str], new: Sequence[str], allowed: Sequence[Lines]) -> tuple[Hunk, ...]:
+    """Which lines differ. Lines outside `allowed` must all be there; raises FixRefused when they are not.
+
+    They tell which part of `new` belongs to which region, so that files full of equal lines are not mixed up.
+    """
+    regions = _regions(allowed, len(old))
+    bounds = [0, *(bound for region in regions for bound in region), len(old)]
+    kept = list(zip(bounds[::2], bounds[1::2], strict=True))
+    places = aligned([old[start:end] for start, end in kept], [end - start for start, end in regions], new)
+    hunks: list[Hunk] = []
+    for number, (start, end) in enumerate(regions):
+        new_start = places[number] + kept[number][1] - kept[number][0]
+        hunks += _within(old, new, (start, end), (new_start, places[number + 1]))
+    return tuple(hunks)
+
+
+def _regions(allowed: Sequence[Lines], count: int) -> list[tuple[int, int]]:
+    """The ranges merged where they touch; 0-based, the end exclusive."""
+    merged: list[tuple[int, int]] = []
+    for lines in sorted(allowed):
+        start, end = min(lines.first - 1, count), min(lines.last, count)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _within(
+    old: Sequence[str], new: Sequence[str], old_range: tuple[int, int], new_range: tuple[int, int]
+) -> list[Hunk]:
+    """The differences inside a region. Equal lines at both ends are set aside first."""
+    before, after = old[slice(*old_range)], new[slice(*new_range)]
+    head = _common(before, after)
+    tail = _common(before[head:][::-1], after[head:][::-1])
+    matcher = SequenceMatcher(None, before[head : len(before) - tail], after[head : len(after) - tail], autojunk=False)
+    old_at, new_at = old_range[0] + head, new_range[0] + head
+    return [
+        Hunk(old_at + old_start, old_at + old_end, new_at + new_start, new_at + new_end)
         for kind, old_start, old_end, new_start, new_end in matcher.get_opcodes()
         if kind != "equal"
-    )
+    ]
 
 
 def _common(old: Sequence[str], new: Sequence[str]) -> int:
