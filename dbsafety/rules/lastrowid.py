@@ -15,7 +15,19 @@ from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Handle, handles
 
 _RISKY = (Conflict.IGNORE, Conflict.NOTHING, Conflict.UPDATE)
-_COMPOUND = (StepKind.WITH_ENTER, StepKind.WITH_EXIT, StepKind.HANDLER, StepKind.DISPATCH, StepKind.FINALLY, StepKind.TRY)
+_COMPOUND = frozenset(
+    {
+        StepKind.RETURN_END,
+        StepKind.WITH_ENTER,
+        StepKind.WITH_EXIT,
+        StepKind.HANDLER,
+        StepKind.DISPATCH,
+        StepKind.FINALLY,
+        StepKind.TRY,
+    }
+)
+"""Steps whose node is more than what the step does."""
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,7 @@ def _overwrites(view: FunctionView, call: ast.Call, names: frozenset[str]) -> bo
 
 
 def _lastrowids(step: Step, names: frozenset[str]) -> list[ast.Attribute]:
-    if step.node is None or step.kind in _COMPOUND or isinstance(step.node, (ast.FunctionDef, ast.ClassDef)):
+    if step.node is None or step.kind in _COMPOUND or isinstance(step.node, _DEFINITIONS):
         return []
     found = (n for n in ast.walk(step.node) if isinstance(n, ast.Attribute) and n.attr == "lastrowid")
     return [node for node in found if ast.unparse(node.value) in names]
