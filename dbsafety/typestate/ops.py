@@ -189,7 +189,7 @@ def _function_ops(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str
     if found is None:
         return
     spec, function = found
-    if function.handle >= len(call.args):
+    if function.handle is None or function.handle >= len(call.args):
         return
     given = handles(resolver.evaluate(call.args[function.handle], scope))
     text = None
