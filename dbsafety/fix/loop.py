@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dbsafety.fix.footprint import Footprint, footprint
 from dbsafety.fix.locate import ParsedFile
-from dbsafety.fix.realize import Realised, realise
+from dbsafety.fix.realize import Hunk, Realised, realise
 from dbsafety.fix.tree import TreeIndex, missing_imports
 from dbsafety.fix.verify import parsed_again, require_comments, require_mended, require_planned_tree
 from dbsafety.model.faults import DbsafetyError, FixRefused
@@ -36,8 +36,9 @@ class Refusal:
 class FixOutcome:
     """What became of a file: its bytes, what was mended, what was refused, and what is found in the new bytes.
 
-    Spans of `applied` are those of the round in which the fix was made; spans of `refused` and `remaining` are those
-    of `new`. A finding whose fix is unsafe and was not asked for is in `remaining` only.
+    Spans of `applied` are those of the old bytes (near by, for a finding whose lines an earlier round changed), spans
+    of `refused` and `remaining` those of `new`. A finding whose fix is unsafe and was not asked for is in `remaining`
+    only.
     """
 
     new: bytes
@@ -73,6 +74,7 @@ def fix_file(
     `verify` or is not made; the rest of the file's fixes goes on without it. Raises what `check` raises for `data`.
     """
     applied: list[Finding] = []
+    history: list[tuple[Hunk, ...]] = []
     current, findings = data, tuple(check(data))
     for _ in range(MAX_ROUNDS):
         refused: list[Refusal] = [Refusal(one, one.fix_refusal) for one in findings if one.fix_refusal]
@@ -83,7 +85,8 @@ def fix_file(
         done = _one_round(current, path, check, findings, wanted)
         if not done.mended:
             return FixOutcome(current, tuple(applied), (*refused, *done.refused), findings)
-        applied += done.mended
+        applied += [_as_it_was(finding, history) for finding in done.mended]
+        history.append(done.hunks)
         current, findings = done.data, done.findings
     reason = f"the fixes of this file did not settle in {MAX_ROUNDS} rounds; nothing in it was changed"
     before = tuple(check(data))
@@ -116,6 +119,26 @@ class _Done:
     findings: tuple[Finding, ...]
     mended: tuple[Finding, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    hunks: tuple[Hunk, ...] = ()
+
+
+def _as_it_was(finding: Finding, history: Sequence[Sequence[Hunk]]) -> Finding:
+    """The finding with the lines it had before the rounds of `history`."""
+    line = finding.span.line
+    for hunks in reversed(history):
+        line = _old_line(line, hunks)
+    span = finding.span
+    return replace(finding, span=replace(span, line=line, end_line=line + span.end_line - span.line))
+
+
+def _old_line(line: int, hunks: Sequence[Hunk]) -> int:
+    shift = 0
+    for hunk in hunks:
+        if hunk.new_start < line <= hunk.new_end:
+            return max(1, min(hunk.old_end, hunk.old_start + line - hunk.new_start))
+        if hunk.new_end < line:
+            shift = hunk.old_end - hunk.new_end
+    return line + shift
 
 
 def _one_round(data: bytes, path: str, check: Check, findings: tuple[Finding, ...], wanted: Sequence[Finding]) -> _Done:
@@ -138,6 +161,7 @@ class _Round:
         self._refused: list[Refusal] = []
         self._data = parsed.text.data
         self._after = findings
+        self._hunks: tuple[Hunk, ...] = ()
 
     def run(self, wanted: Sequence[Finding]) -> _Done:
         """Settle all that can be settled in this round; what meets an accepted plan waits for the next."""
@@ -146,7 +170,7 @@ class _Round:
             pending = [candidate for candidate in pending if candidate not in batch]
             self._settle(batch)
         mended = tuple(finding for candidate in self._accepted for finding in candidate.findings)
-        return _Done(self._data, self._after, mended, tuple(self._refused))
+        return _Done(self._data, self._after, mended, tuple(self._refused), self._hunks)
 
     def _candidates(self, wanted: Sequence[Finding]) -> list[_Candidate]:
         index = TreeIndex(parse_tree(self._parsed.text, ""))
@@ -185,7 +209,7 @@ class _Round:
             self._settle(batch[middle:])
         else:
             self._accepted.extend(batch)
-            self._data, self._after = realised.data, after
+            self._data, self._after, self._hunks = realised.data, after, realised.hunks
 
     def _refuse(self, findings: Iterable[Finding], fault: DbsafetyError) -> None:
         self._refused += [Refusal(finding, fault.message) for finding in findings]

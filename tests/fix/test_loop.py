@@ -9,6 +9,7 @@ import pytest
 
 from dbsafety.fix import loop
 from dbsafety.fix.loop import FixOutcome, fix_file
+from dbsafety.fix.realize import Hunk
 from dbsafety.fix.recipes import rewritten
 from dbsafety.model.faults import RuleCrash, SourceFault
 from dbsafety.model.finding import Finding
@@ -206,7 +207,13 @@ def test_wrap_first_then_what_is_inside_in_the_next_round() -> None:
     assert outcome.new.decode() == (
         "with closing(c()) as conn:\n    try: f()\n    except E:\n        conn.rollback()\n"
     )
-    assert [one.code for one in outcome.applied] == ["DBS204", "DBS101"]
+    assert [(one.code, one.span.line) for one in outcome.applied] == [("DBS204", 1), ("DBS101", 3)]
+
+
+@pytest.mark.parametrize(("line", "old"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (6, 5), (7, 6)])
+def test_lines_of_the_old_file(line: int, old: int) -> None:
+    # Line 2 became lines 2 to 4, line 4 went.
+    assert loop._old_line(line, (Hunk(1, 2, 1, 4), Hunk(3, 4, 5, 5))) == old
 
 
 def test_one_change_may_mend_findings_of_two_rules() -> None:
