@@ -28,6 +28,10 @@ else:
     import tomli as tomllib
 
 FIXTURES = ROOT / "tests" / "fixtures" / "rules"
+SAME_THING = {
+    "psycopg": {"psycopg2.extensions.connection": "psycopg.Connection", "psycopg2.extensions.cursor": "psycopg.Cursor"}
+}
+"""Driver → its names for what the first driver of a header calls otherwise."""
 _PYLINT_CODE = re.compile(r"\((DBS\d{3})\)")
 
 
@@ -57,7 +61,9 @@ def variants(path: Path) -> tuple[Variant, ...]:
     first, *others = fixture.drivers or ("",)
     made = [Variant(relative, source, fixture)]
     for driver in others:
-        text = re.sub(rf"\b{re.escape(first)}\b", driver, source)
+        text = source
+        for old, new in {**SAME_THING.get(driver, {}), first: driver}.items():
+            text = re.sub(rf"\b{re.escape(old)}\b", new, text)
         made.append(Variant(f"{relative.removesuffix('.py')}__{driver}.py", text, parse(text, relative)))
     return tuple(made)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -31,20 +30,20 @@ def test_the_engine_finds_what_the_comments_say(variant: Variant) -> None:
     assert differences(variant.fixture.expectations, engine(variant)) == []
 
 
-@pytest.fixture(scope="session")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, list[Seen]]]:
-    return {name: through(face, FLAGGED, tmp_path_factory.mktemp("faces")) for name, face in FACES.items()}
+@pytest.fixture(scope="session", params=FACES)
+def face(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, list[Seen]]]:
+    """A face and what it showed of each flagged fixture, all in one run."""
+    return request.param, through(FACES[request.param], FLAGGED, tmp_path_factory.mktemp("faces"))
 
 
 @pytest.mark.xdist_group("faces")
 @pytest.mark.parametrize("variant", FLAGGED, ids=name_of)
-@pytest.mark.parametrize("face", FACES)
-def test_every_face_shows_the_same(face: str, variant: Variant, shown: Mapping[str, Mapping[str, list[Seen]]]) -> None:
+def test_every_face_shows_the_same(face: tuple[str, dict[str, list[Seen]]], variant: Variant) -> None:
+    name, shown = face
     expected = engine(variant)
-    if face != "command line":
+    if name != "command line":
         expected = [one for one in expected if one.code not in HOST_REPORTS]
-    key = Seen.position
-    assert sorted(shown[face][variant.name], key=key) == sorted(expected, key=key)
+    assert sorted(shown[variant.name], key=Seen.position) == sorted(expected, key=Seen.position)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
