@@ -50,7 +50,8 @@ CURSOR = HandleSpec(
     classes=(),
     async_classes=("aiosqlite.Cursor",),
     methods=_awaited(sqlite3.CURSOR.methods, *(name for name in sqlite3.CURSOR.methods if not name.startswith("set"))),
-    attributes={"connection": HandleKind.CONNECTION},
+    # Holds the connection of sqlite3, which belongs to another thread.
+    attributes={"connection": None},
     with_block=WithSpec(success=Effect.NEUTRAL, error=Effect.NEUTRAL, closes=True, is_async=True),
 )
 
@@ -69,7 +70,7 @@ AIOSQLITE = DriverSpec(
     roots=("aiosqlite",),
     constructors={
         "aiosqlite.connect": ConstructorSpec(
-            HandleKind.CONNECTION, {0: "database"}, frozenset({"timeout"}), is_async=True
+            HandleKind.CONNECTION, {0: "database"}, keywords=frozenset({"timeout"}), is_async=True
         )
     },
     handles={HandleKind.CONNECTION: CONNECTION, HandleKind.CURSOR: CURSOR},

@@ -110,8 +110,12 @@ ASYNCPG = DriverSpec(
     name="asyncpg",
     roots=("asyncpg",),
     constructors={
-        "asyncpg.connect": ConstructorSpec(HandleKind.CONNECTION, {0: "dsn"}, is_async=True),
-        "asyncpg.create_pool": ConstructorSpec(HandleKind.POOL, {0: "dsn"}, is_async=True),
+        "asyncpg.connect": ConstructorSpec(
+            HandleKind.CONNECTION, {0: "dsn"}, keywords=frozenset({"timeout"}), is_async=True
+        ),
+        "asyncpg.create_pool": ConstructorSpec(
+            HandleKind.POOL, {0: "dsn"}, keywords=frozenset({"timeout"}), is_async=True
+        ),
     },
     handles={
         HandleKind.CONNECTION: CONNECTION,

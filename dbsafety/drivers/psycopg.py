@@ -110,8 +110,9 @@ POOL = HandleSpec(
     with_block=WithSpec(success=Effect.NEUTRAL, error=Effect.NEUTRAL, closes=True),
 )
 
-_CONNECT = ConstructorSpec(HandleKind.CONNECTION, {0: "conninfo"})
-_ASYNC_CONNECT = ConstructorSpec(HandleKind.CONNECTION, {0: "conninfo"}, is_async=True)
+_KEYWORDS = frozenset({"autocommit", "connect_timeout"})
+_CONNECT = ConstructorSpec(HandleKind.CONNECTION, {0: "conninfo"}, keywords=_KEYWORDS)
+_ASYNC_CONNECT = ConstructorSpec(HandleKind.CONNECTION, {0: "conninfo"}, keywords=_KEYWORDS, is_async=True)
 _POOL = ConstructorSpec(HandleKind.POOL, {0: "conninfo"})
 
 _WITHOUT_STATE = ("CancellationTimeout", "ConnectionTimeout")

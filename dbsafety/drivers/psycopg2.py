@@ -57,7 +57,7 @@ CONNECTION = HandleSpec(
         "reset": ROLLBACK,
         "close": CLOSE,
         "set_session": AUTOCOMMIT,
-        "set_isolation_level": AUTOCOMMIT,
+        "set_isolation_level": MethodSpec(Effect.AUTOCOMMIT, rolls_back=True),
         "lobject": EXECUTE,
         "tpc_begin": MethodSpec(Effect.BEGIN),
         "tpc_commit": COMMIT,
@@ -102,9 +102,12 @@ POOL = HandleSpec(
     methods={"getconn": makes(HandleKind.CONNECTION), "putconn": RELEASE, "closeall": CLOSE},
 )
 
-_CONNECT = ConstructorSpec(HandleKind.CONNECTION, {0: "dsn", 1: "connection_factory", 2: "cursor_factory"})
+_TIMEOUT = frozenset({"connect_timeout"})
+_CONNECT = ConstructorSpec(
+    HandleKind.CONNECTION, {0: "dsn", 1: "connection_factory", 2: "cursor_factory"}, keywords=_TIMEOUT
+)
 _CLASS = ConstructorSpec(HandleKind.CONNECTION, {0: "dsn"})
-_POOL = ConstructorSpec(HandleKind.POOL, {0: "minconn", 1: "maxconn", 2: "dsn"})
+_POOL = ConstructorSpec(HandleKind.POOL, {0: "minconn", 1: "maxconn", 2: "dsn"}, keywords=_TIMEOUT)
 
 _BATCH = FunctionSpec(Effect.EXECUTE, handle=0, sql=1)
 # Ask the catalogue and put the transaction back as it was; what they fail with is raised by the client.

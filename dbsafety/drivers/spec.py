@@ -61,6 +61,8 @@ class MethodSpec:
     (also the first positional one) that, when given, makes a server-side cursor: there FETCH sends statements too,
     whose errors abort (fact B15). `enters` is the kind of handle that a block on the result binds, None for the result
     itself (`engine.begin()` binds a connection). `savepoint` marks a BEGIN that opens a savepoint (`begin_nested`).
+    `rolls_back` marks a method that ends the transaction by a rollback before it does its own work (psycopg2's
+    `set_isolation_level`).
     """
 
     effect: Effect
@@ -73,6 +75,7 @@ class MethodSpec:
     server_side: str | None = None
     enters: HandleKind | None = None
     savepoint: bool = False
+    rolls_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,6 +280,20 @@ def test_constructor_parameters_stand_where_the_table_says(name: str, positions:
             assert any(kind.kind is inspect.Parameter.VAR_POSITIONAL for kind in parameters)
 
 
+@pytest.mark.parametrize(
+    ("name", "keyword"),
+    [
+        pytest.param(name, keyword, id=f"{name}-{keyword}")
+        for spec in FULL_TABLE.drivers
+        for name, row in spec.constructors.items()
+        for keyword in sorted(row.keywords)
+    ],
+)
+def test_keywords_of_constructors_are_accepted(name: str, keyword: str) -> None:
+    parameters = inspect.signature(resolve(name)).parameters.values()  # type: ignore[arg-type]
+    assert any(p.name == keyword or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+
+
 def clashes(made: object, positions: dict[int, str]) -> dict[int, str]:
     """The positions at which the C function `made` says that a keyword meets a positional argument."""
     given = (":memory:", 5.0, 0, None, True, sqlite3.Connection, 100, False)

@@ -228,6 +228,19 @@ def test_switches_of_autocommit(
         assert conn.autocommit is state
 
 
+def test_only_setting_the_isolation_level_ends_the_transaction(dsn: str) -> None:
+    methods = PSYCOPG2.handles[HandleKind.CONNECTION].methods
+    with closing(opened(PSYCOPG2, dsn)) as conn:
+        insert(conn)
+        for refused in (lambda: conn.set_session(autocommit=True), lambda: setattr(conn, "autocommit", True)):
+            with pytest.raises(psycopg2.ProgrammingError, match="cannot be used inside a transaction"):
+                refused()
+        assert (status(conn) == IDLE) is methods["set_session"].rolls_back
+        conn.set_isolation_level(1)
+        assert methods["set_isolation_level"].rolls_back
+        assert observed(conn, dsn) is Effect.ROLLBACK
+
+
 def test_psycopg2_takes_no_keyword_for_autocommit(dsn: str) -> None:
     with pytest.raises(psycopg2.ProgrammingError):
         psycopg2.connect(dsn, autocommit=True)
