@@ -20,6 +20,27 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _TRIES = (ast.Try, ast.With, ast.AsyncWith) + ((ast.TryStar,) if hasattr(ast, "TryStar") else ())
 
 
+_LEAVES = frozenset(
+    {
+        *(ast.Name, ast.Constant, ast.Load, ast.Store, ast.Del, ast.Pass, ast.Break, ast.Continue),
+        *ast.operator.__subclasses__(),
+        *ast.cmpop.__subclasses__(),
+        *ast.unaryop.__subclasses__(),
+        *ast.boolop.__subclasses__(),
+    }
+)
+"""Nodes that bind nothing and hold nothing."""
+_PLAIN = frozenset(
+    {
+        *(ast.Expr, ast.Attribute, ast.keyword, ast.If, ast.While, ast.BinOp, ast.Compare, ast.BoolOp, ast.UnaryOp),
+        *(ast.Subscript, ast.Slice, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.JoinedStr, ast.FormattedValue),
+        *(ast.IfExp, ast.Starred, ast.Await, ast.Raise, ast.Assert, ast.ListComp, ast.GeneratorExp, ast.DictComp),
+        ast.SetComp,
+    }
+)
+"""Nodes of which only the children matter."""
+
+
 def gather(tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
     """Index the module `name` (dotted) that stands at `path`."""
     scope = Scope("module", "", path, None)
@@ -51,6 +72,9 @@ class _Gatherer:
         self.stack.extend((node, scope, function) for node in reversed(nodes))
 
     def _visit(self, node: ast.AST, scope: Scope, function: FunctionInfo) -> None:
+        if node.__class__ in _PLAIN:
+            self._children(node, scope, function)
+            return
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
                 self._function(node, scope, function)
@@ -75,9 +99,19 @@ class _Gatherer:
                 if isinstance(node, ast.Assign):
                     function.assigns.extend((t, node.value) for t in node.targets if isinstance(t, ast.Attribute))
                 self._bind_statement(node, scope)
-        children = list(ast.iter_child_nodes(node))
-        children.reverse()
-        self.stack.extend((child, scope, function) for child in children)
+        self._children(node, scope, function)
+
+    def _children(self, node: ast.AST, scope: Scope, function: FunctionInfo) -> None:
+        """Push the children that can hold anything of interest, in source order."""
+        stack = self.stack
+        for name in reversed(node._fields):
+            value = getattr(node, name, None)
+            if value.__class__ is list:
+                for item in reversed(value):
+                    if isinstance(item, ast.AST) and item.__class__ not in _LEAVES:
+                        stack.append((item, scope, function))
+            elif isinstance(value, ast.AST) and value.__class__ not in _LEAVES:
+                stack.append((value, scope, function))
 
     def _remember_call(self, node: ast.Call, function: FunctionInfo) -> None:
         callee = node.func

@@ -126,7 +126,7 @@ def _note(
     step = search.steps[by] if by >= 0 else None
     swallow = found.get(key)
     if swallow is None:
-        handler = step.node if step is not None else None
+        handler = _what_ends(step) if step is not None else None
         swallow = found[key] = Swallow(function, search.subject, search.spec, handler, step)
     swallow.dirty = swallow.dirty or node.state.dirty
     if end in swallow.paths:
@@ -136,6 +136,14 @@ def _note(
     failing = _failing(search, path)
     if failing is not None:
         swallow.fails[end] = failing
+
+
+def _what_ends(step: Step) -> ast.AST | None:
+    """The clause, `with` item or statement that ends the error: in a `finally` body the first jump out of it."""
+    if step.kind is not StepKind.FINALLY or not isinstance(step.node, ast.Try):
+        return step.node
+    jumps = (n for part in step.node.finalbody for n in ast.walk(part) if isinstance(n, (ast.Break, ast.Continue)))
+    return next(jumps, step.node)
 
 
 def _failing(search: Search, path: list[Node]) -> Step | None:

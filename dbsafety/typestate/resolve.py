@@ -31,6 +31,7 @@ from dbsafety.typestate.values import (
 _BUILTINS = frozenset(dir(builtins))
 _NONE: frozenset[Value] = frozenset((Nothing(),))
 _MAX_DEPTH = 60
+_ROUNDS = 3
 
 Compute: TypeAlias = Callable[[], frozenset[Value]]
 
@@ -39,7 +40,7 @@ class Resolver:
     """Answers `evaluate` for one program.
 
     `given` fixes what parameters may be when a caller's arguments are known; `within` makes such a resolver. An answer
-    found while a cycle was cut is not kept, since it may be incomplete.
+    found inside a cycle is kept only until the question that closes the cycle is settled, since it may be incomplete.
     """
 
     def __init__(self, program: Program, table: DriverTable, given: Mapping[Key, frozenset[Value]] | None = None) -> None:
@@ -49,6 +50,8 @@ class Resolver:
         self._memo: dict[tuple[int, int], frozenset[Value]] = {}
         self._active: dict[tuple[int, int], int] = {}
         self._lowest_cut = _MAX_DEPTH
+        self._so_far: dict[tuple[int, int], frozenset[Value]] = {}
+        self._partial: dict[tuple[int, int], tuple[frozenset[Value], int]] = {}
         self._attributes: dict[tuple[str, str], frozenset[Value]] = {}
 
     def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
@@ -65,19 +68,44 @@ class Resolver:
         if known is not None:
             return known
         depth = len(self._active)
-        if key in self._active or depth >= _MAX_DEPTH:
-            self._lowest_cut = min(self._lowest_cut, self._active.get(key, depth))
+        if key in self._active:
+            self._lowest_cut = min(self._lowest_cut, self._active[key])
+            return self._so_far.get(key, EMPTY)
+        partial = self._partial.get(key)
+        if partial is not None:
+            self._lowest_cut = min(self._lowest_cut, partial[1])
+            return partial[0]
+        if depth >= _MAX_DEPTH:
             return EMPTY
+        outer_cut, self._lowest_cut = self._lowest_cut, _MAX_DEPTH
         self._active[key] = depth
         try:
-            result = compute()
+            result = self._solve(key, compute, depth)
         finally:
             del self._active[key]
-        if len(result) > LIMIT:
-            result = EMPTY
         if self._lowest_cut >= depth:
-            self._lowest_cut = _MAX_DEPTH
             self._memo[key] = result
+            self._lowest_cut = outer_cut
+        else:
+            self._partial[key] = (result, self._lowest_cut)
+            self._lowest_cut = min(self._lowest_cut, outer_cut)
+        return result
+
+    def _solve(self, key: tuple[int, int], compute: Compute, depth: int) -> frozenset[Value]:
+        """Compute; if the answer turned out to need itself, again until it no longer grows."""
+        result = EMPTY
+        for _ in range(_ROUNDS):
+            found = compute()
+            found = EMPTY if len(found) > LIMIT else found
+            grown = found != result
+            result = found
+            if self._lowest_cut > depth:
+                break
+            self._partial = {k: v for k, v in self._partial.items() if v[1] < depth}
+            if not grown:
+                break
+            self._so_far[key] = result
+        self._so_far.pop(key, None)
         return result
 
     def _expression(self, node: ast.expr, scope: Scope) -> frozenset[Value]:

@@ -222,9 +222,12 @@ class Search:
             inside = state.by in target.saved or state.by == target.index
             return state if inside else state._replace(left=True)
         if state.by == -1:
-            dropped = [owner for owner in source.saved if owner not in target.saved]
-            if any(self.steps[owner].kind is StepKind.FINALLY for owner in dropped):
-                return state._replace(by=source.index, left=True)
+            set_aside = (*source.saved, source.index) if _is_final(source) else source.saved
+            dropped = [self.steps[owner] for owner in set_aside if owner not in target.saved]
+            ended = next((step for step in dropped if step.kind is StepKind.FINALLY), None)
+            if ended is not None:
+                by = source if source.kind is StepKind.RETURN else ended
+                return state._replace(by=by.index, left=True)
         return state
 
     def _raise(self, node: Node, kind: Raised, state: State) -> Node:
@@ -287,6 +290,11 @@ class Search:
         value = step.node.value if isinstance(step.node, ast.Return) else None
         if isinstance(value, ast.Constant) and value.value is True and self._raised_argument:
             self.exits.add((Exit.TRUE, node.state))
+
+
+def _is_final(step: Step) -> bool:
+    """Whether the step begins the `finally` copy of an exception, which it sets aside."""
+    return step.kind is StepKind.FINALLY and step.why is Why.RAISE
 
 
 def _uncaught(state: State) -> bool:
