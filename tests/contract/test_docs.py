@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from dbsafety.config.settings import SETTINGS
 from dbsafety.drivers.table import all_drivers
 from dbsafety.rules.registry import all_codes, all_rules
 from docs import generate
+from tests.harness.installs import run
 from tests.harness.modules import ROOT
 
 PAGES = sorted(
@@ -77,6 +80,27 @@ def test_every_setting_and_driver_is_documented() -> None:
     assert [key for key in SETTINGS if f"| `{key}` |" not in configuration] == []
     drivers = (ROOT / "docs" / "drivers.md").read_text(encoding="utf-8")
     assert [spec.name for spec in all_drivers() if f"\n## {spec.name}\n" not in drivers] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_in_pages_exist_with_their_options(page: Path) -> None:
+    unknown = [
+        f"{command} {option}"
+        for command, rest in re.findall(
+            r"dbsafety (check|fix|explain|rules)\b([^`\n|]*)", page.read_text(encoding="utf-8")
+        )
+        for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.partition(" # ")[0])
+        if option not in options_of(command)
+    ]
+    assert unknown == []
+
+
+@cache
+def options_of(command: str) -> frozenset[str]:
+    """The options that `dbsafety COMMAND --help` names."""
+    ran = run([sys.executable, "-m", "dbsafety", command, "--help"], ROOT)
+    assert ran.code == 0
+    return frozenset(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", ran.out))
 
 
 def test_change_fragments_have_a_kind_and_say_something() -> None:
