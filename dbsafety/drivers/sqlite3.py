@@ -85,7 +85,7 @@ _CONNECT = ConstructorSpec(
     ),
 )
 _LEVELS = ("", "DEFERRED", "IMMEDIATE", "EXCLUSIVE", "deferred", "immediate", "exclusive")
-_MODES = {"on": (True, 1), "off": (False, 0, -1, "sqlite3.LEGACY_TRANSACTION_CONTROL")}
+_MODES = {"on": (True,), "off": (False, -1, "sqlite3.LEGACY_TRANSACTION_CONTROL")}
 _CONSTANTS = {"sqlite3.LEGACY_TRANSACTION_CONTROL": -1}
 
 SWITCHES = (

@@ -28,7 +28,7 @@ CALLS: dict[str, Act] = {
     "close": lambda conn: conn.close(),
     "interrupt": lambda conn: conn.interrupt(),
     "create_aggregate": lambda conn: conn.create_aggregate("f", 1, int),
-    "create_collation": lambda conn: conn.create_collation("c", None),
+    "create_collation": lambda conn: conn.create_collation("c", lambda one, other: (one > other) - (one < other)),
     "create_function": lambda conn: conn.create_function("f", 1, int),
     "set_authorizer": lambda conn: conn.set_authorizer(None),
     "set_progress_handler": lambda conn: conn.set_progress_handler(None, 0),
