@@ -171,12 +171,16 @@ class Treatment:
             self.progress.release(task, 0.5)
         elif service.started != baseline["started"]:
             self._undo(task, attempt, "it was started again during verification")
-        elif task.last_seen > baseline["since"] and task.issue.type != "flapping":
+        elif task.last_seen > baseline["since"] + self._margin() and task.issue.type != "flapping":
             self._undo(task, attempt, "the issue was seen again")
         elif now - baseline["since"] >= self.settings.settle:
             self.progress.verified(task, attempt)
         else:
             self.progress.release(task, 0.5)
+
+    def _margin(self) -> float:
+        """A look that began before the fix may be stored after it."""
+        return min(self.settings.settle / 2, 1.0 + self.settings.interval)
 
     def _listens(self, task: Task, service: Service) -> bool:
         port = configured_port(self.manager.config(service.name)) if task.issue.type == "port_conflict" else None

@@ -33,8 +33,7 @@ APPLYING: Final = (
     "UPDATE attempts SET state = 'applied', outcome = 'interrupted' WHERE task_id = ? AND state = 'applying'"
 )
 RECENT: Final = """
-SELECT task_id FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ?
-  AND NOT EXISTS (SELECT 1 FROM task_history WHERE action = 'window reopened' AND at > attempts.started_at) LIMIT 1
+SELECT task_id FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ? LIMIT 1
 """
 BEGIN: Final = """
 UPDATE tasks SET status = 'fixing', attempt = attempt + 1, phase = ?, plan = ?, changed_at = ?, version = version + 1

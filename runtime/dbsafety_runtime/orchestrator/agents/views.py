@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,7 @@ def replacement(case: Case, old: str, new: str) -> dict[str, str]:
     if config.directory and (config.directory == old or config.directory.startswith(f"{old}/")):
         directory = new + config.directory[len(old) :]
         return {} if directory_problem(Path(directory)) else {"setting": "directory", "new_value": directory}
-    command = " ".join(new if part == old else part for part in words(config.command))
+    command = shlex.join(new if part == old else part for part in words(config.command))
     program = words(command)[0] if command else ""
     if old not in words(config.command) or (program == new and program_problem(Path(new))):
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import xmlrpc.client
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,7 @@ class SupervisorManager:
     def __init__(self, socket_path: Path, folder: Path) -> None:
         self._socket, self._folder = socket_path, folder
         self._starts: dict[str, tuple[float, int]] = {}
+        self._reloading = threading.Lock()
 
     def _call(self, method: str, *args: object, ignore: int = 0) -> Any:
         forbid_open_transaction("a call to supervisord")
@@ -121,13 +123,14 @@ class SupervisorManager:
 
     def reload(self) -> None:
         """Read the configuration again and replace the programs whose section changed."""
-        (changes,) = self._call("reloadConfig")
-        added, changed, removed = changes
-        for group in (*changed, *removed):
-            self._call("stopProcessGroup", group)
-            self._call("removeProcessGroup", group)
-        for group in (*changed, *added):
-            self._call("addProcessGroup", group)
+        with self._reloading:  # two reloads at once would replace the same program twice
+            (changes,) = self._call("reloadConfig")
+            added, changed, removed = changes
+            for group in (*changed, *removed):
+                self._call("stopProcessGroup", group)
+                self._call("removeProcessGroup", group)
+            for group in (*changed, *added):
+                self._call("addProcessGroup", group)
 
     def override_file(self, service: str) -> Path:
         """Return the included file that holds our changes; it sorts after the vendor's."""

@@ -1,0 +1,49 @@
+"""Puts an orchestrator together from its settings: manager, detectors, agents."""
+
+from __future__ import annotations
+
+import time
+
+from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
+from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator.config import OrchestratorSettings
+from dbsafety_runtime.orchestrator.detectors.base import Detector
+from dbsafety_runtime.orchestrator.detectors.journal import JournalDetector
+from dbsafety_runtime.orchestrator.detectors.paths import PathDetector
+from dbsafety_runtime.orchestrator.detectors.services import PortDetector, ServiceDetector, StaleDetector
+from dbsafety_runtime.orchestrator.loop import Orchestrator
+from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError
+from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
+from dbsafety_runtime.orchestrator.managers.systemd import SystemdManager
+from dbsafety_runtime.orchestrator.model import Clock
+
+
+def manager_of(settings: OrchestratorSettings) -> Manager:
+    """Return the adapter the settings name; raises ManagerError for an unknown one."""
+    if settings.manager == "supervisord":
+        return SupervisorManager(settings.socket.absolute(), settings.programs.absolute())
+    if settings.manager == "systemd":
+        return SystemdManager()
+    raise ManagerError(f"there is no service manager {settings.manager!r}: supervisord or systemd")
+
+
+def detectors_of(settings: OrchestratorSettings, manager: Manager, clock: Clock = time.time) -> list[Detector]:
+    """Return all detectors that make sense with a manager."""
+    common: list[Detector] = [
+        ServiceDetector(manager, clock, settings.settle), PortDetector(manager), PathDetector(manager),
+        StaleDetector(manager),
+    ]  # fmt: skip
+    return [*common, JournalDetector(manager)] if manager.name == "systemd" else common
+
+
+def agent_of(settings: OrchestratorSettings) -> Agent:
+    """Return the single agent of phase 2: the endpoint when one is set, else the deterministic one."""
+    if settings.endpoint_url:
+        return EndpointAgent(settings.endpoint_url, settings.endpoint_model, settings.endpoint_key)
+    return SINGLE
+
+
+def orchestrator_of(settings: OrchestratorSettings, manager: Manager | None = None) -> Orchestrator:
+    """Return an orchestrator ready to run; raises ManagerError, AlreadyRunning, a StorageFault or SchemaMismatch."""
+    manager = manager_of(settings) if manager is None else manager
+    return Orchestrator(settings, manager, detectors_of(settings, manager), single=agent_of(settings))

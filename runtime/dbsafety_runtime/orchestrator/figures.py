@@ -1,0 +1,86 @@
+"""The figures an operator is promised, computed from tasks and history; these functions are their definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dbsafety_runtime.storage.lite import LiteStore
+
+# An issue counts once it needed treatment: neither a symptom of another one, nor over before anybody acted.
+TREATED: Final = """
+SELECT id, first_seen, ended_at, coalesce(resolution, ''), status, false_alarm,
+  (SELECT phase FROM attempts WHERE task_id = tasks.id ORDER BY attempt DESC LIMIT 1),
+  EXISTS (SELECT 1 FROM outbox WHERE task_id = tasks.id AND kind = 'create')
+FROM tasks ORDER BY id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task as the figures see it; `phase` of its last fix attempt, None when there was none."""
+
+    id: int
+    first_seen: float
+    ended_at: float | None
+    resolution: str
+    status: str
+    false_alarm: int
+    phase: int | None
+    escalated: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts, rates between 0 and 1, and times to repair in seconds."""
+
+    issues: int
+    fixed: int
+    escalated: int
+    false_escalations: int
+    baseline_false: int
+    repair_seconds: tuple[float, ...]
+    known_seconds: tuple[float, ...]
+    phases: tuple[tuple[float, int], ...]
+
+    @property
+    def fix_rate(self) -> float:
+        """Verified fixes without a human / issues that needed treatment and are decided."""
+        return self.fixed / self.issues if self.issues else 0.0
+
+    @property
+    def reduction(self) -> float:
+        """How many fewer false escalations than escalating every first failure of the same stream."""
+        return 1 - self.false_escalations / self.baseline_false if self.baseline_false else 0.0
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the nearest-rank percentile; NaN of nothing."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+
+
+def compute(store: LiteStore, since: int = 0) -> Figures:
+    """Return the figures of all tasks after number `since`."""
+    rows = [row for row in (Row(*values) for values in store.rows(TREATED)) if row.id > since]
+    fixed = [row for row in rows if row.resolution == "verified"]
+    escalated = [row for row in rows if row.escalated]
+    decided = {row.id for row in (*fixed, *escalated)} | {row.id for row in rows if row.resolution == "approved"}
+    # Escalating on first failure, every one of these would have been an escalation that needed no action.
+    needless = [row for row in rows if row.resolution in ("recovered", "symptom") or row.false_alarm]
+    return Figures(
+        issues=len(decided),
+        fixed=len(fixed),
+        escalated=len(escalated),
+        false_escalations=sum(row.false_alarm for row in escalated),
+        baseline_false=len(needless),
+        repair_seconds=tuple(_seconds(row) for row in fixed),
+        known_seconds=tuple(_seconds(row) for row in fixed if row.phase == 1),
+        phases=tuple((row.first_seen, 4 if row.escalated else row.phase or 0) for row in rows if row.id in decided),
+    )
+
+
+def _seconds(row: Row) -> float:
+    return max(0.0, (row.ended_at or row.first_seen) - row.first_seen)
