@@ -119,7 +119,9 @@ class _Gatherer:
         if name:
             self.index.callers.setdefault(name, []).append((node, function))
 
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope, outer: FunctionInfo) -> None:
+    def _function(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope, outer: FunctionInfo
+    ) -> None:
         name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
         qualname = f"{scope.qualname}.{name}" if scope.qualname else name
         if isinstance(node, ast.Lambda):
@@ -252,7 +254,9 @@ class _Gatherer:
             if base in current.bindings and base not in current.outer_names:
                 break
             current = current.parent
-        return next((c for c in self.index.classes if c.node.name == base and c.scope.parent is scope.module_scope()), None)
+        return next(
+            (c for c in self.index.classes if c.node.name == base and c.scope.parent is scope.module_scope()), None
+        )
 
     def _note_target(self, value: ast.expr, target: Target) -> None:
         for part in alternatives(value):
@@ -272,7 +276,10 @@ def alternatives(value: ast.expr) -> Iterator[ast.expr]:
                 pending.extend((part.body, part.orelse))
             case ast.Await() | ast.NamedExpr():
                 pending.append(part.value)
-            case ast.Call(func=ast.Attribute(attr="closing" | "enter_context" | "nullcontext") | ast.Name(id="closing"), args=[only]):
+            case ast.Call(
+                func=ast.Attribute(attr="closing" | "enter_context" | "nullcontext") | ast.Name(id="closing"),
+                args=[only],
+            ):
                 pending.append(only)
 
 

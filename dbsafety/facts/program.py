@@ -80,7 +80,8 @@ class Program:
 
 def module_name(path: str, roots: Sequence[str]) -> tuple[str, bool]:
     """Dotted name of the file at `path` below the first root that holds it, and whether it is a package's
-    `__init__.py`; the bare stem when no root holds it."""
+    `__init__.py`; the bare stem when no root holds it.
+    """
     pure = Path(path)
     is_package = pure.name == "__init__.py"
     for root in roots:
@@ -94,5 +95,3 @@ def module_name(path: str, roots: Sequence[str]) -> tuple[str, bool]:
         if all(part.isidentifier() for part in parts):
             return ".".join(parts), is_package
     return ("" if is_package else pure.stem), is_package
-
-

@@ -96,9 +96,7 @@ def _parts(region: ast.ExceptHandler | list[ast.stmt]) -> list[ast.stmt]:
 def _loads(step: Step, name: str) -> list[ast.Name]:
     if step.node is None or step.kind not in (StepKind.CALL, StepKind.TEST, StepKind.OP, StepKind.RETURN):
         return []
-    return [
-        n for n in ast.walk(step.node) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)
-    ]
+    return [n for n in ast.walk(step.node) if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load)]
 
 
 def _dereferences(view: FunctionView, node: ast.Name) -> bool:

@@ -82,7 +82,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
         value = opening.value if isinstance(opening, (ast.Assign, ast.AnnAssign)) else None
         made = f"`{ast.unparse(value)[:60]}`" if value is not None else "the statement that binds it"
         fails = (
-            "this raises UnboundLocalError" if use.state is Bound.UNBOUND else "it is None here and this raises AttributeError"
+            "this raises UnboundLocalError"
+            if use.state is Bound.UNBOUND
+            else "it is None here and this raises AttributeError"
         )
         plan, refusal = _plan(view, use)
         yield RULE.at(

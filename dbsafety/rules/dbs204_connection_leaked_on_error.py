@@ -92,7 +92,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
         failing = call_text(view, leak.failing.node)
         way = f"and {handler_text(leak.handler.node)} ends it" if leak.handler else "and leaves the function"
         harm = (
-            "a failed write then holds the lock until the connection is collected ('" + op.spec.locked_error + "' elsewhere)"
+            "a failed write then holds the lock until the connection is collected ('"
+            + op.spec.locked_error
+            + "' elsewhere)"
             if op.spec.locked_error
             else f"the connection then stays open, a slot of {op.spec.server} with it"
         )

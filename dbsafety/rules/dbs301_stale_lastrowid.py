@@ -47,7 +47,6 @@ SQL whose text is not known is taken for a plain statement.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from dbsafety.facts.sql import Conflict

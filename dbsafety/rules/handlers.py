@@ -43,7 +43,9 @@ def _same_attempt(swallow: Swallow) -> bool:
     """Whether the next statement stands in the body of the `try` whose handler swallowed: a loop, a retry."""
     last = swallow.paths[End.STATEMENT][-1]
     handler = swallow.handler
-    return any(handler in attempt.handlers for attempt in last.tries) if isinstance(handler, ast.ExceptHandler) else False
+    return (
+        any(handler in attempt.handlers for attempt in last.tries) if isinstance(handler, ast.ExceptHandler) else False
+    )
 
 
 def is_broad(handler: ast.ExceptHandler, view: FunctionView) -> bool:

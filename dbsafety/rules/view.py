@@ -59,9 +59,7 @@ class ModuleView:
 
     def sends(self, key: Key, words: str) -> bool:
         """Whether some statement whose text holds `words` is sent on the connection anywhere in the module."""
-        return any(
-            op.sql is not None and words in op.sql.lower() for view in self.functions for _, op in view.ops(key)
-        )
+        return any(op.sql is not None and words in op.sql.lower() for view in self.functions for _, op in view.ops(key))
 
     @cached_property
     def is_script(self) -> bool:

@@ -44,9 +44,7 @@ def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | 
     return FixPlan(f"open `{target.id}` in a `with` block", Applicability.UNSAFE, tuple(rewrites), view.name), ""
 
 
-def _refusal(
-    view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, statement: ast.Assign, name: str
-) -> str:
+def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, statement: ast.Assign, name: str) -> str:
     effects = {other.effect for _, other in ops}
     writes = any(other.statement.writes or other.statement.verb.value == "unknown" for _, other in ops if _sends(other))
     if Effect.AUTOCOMMIT in effects or any(

@@ -9,7 +9,19 @@ from dbsafety.typestate.values import EMPTY, Class, Elements, Evaluator, Externa
 
 _TRANSPARENT = frozenset({"Optional", "Union", "Annotated", "Final", "ClassVar"})
 _CONTAINERS = frozenset(
-    {"Iterator", "Generator", "Iterable", "AsyncIterator", "AsyncGenerator", "list", "List", "Sequence", "dict", "Dict", "deque"}
+    {
+        "Iterator",
+        "Generator",
+        "Iterable",
+        "AsyncIterator",
+        "AsyncGenerator",
+        "list",
+        "List",
+        "Sequence",
+        "dict",
+        "Dict",
+        "deque",
+    }
 )
 _MAX_DEPTH = 6
 

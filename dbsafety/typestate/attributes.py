@@ -130,7 +130,13 @@ def _kept(value: Value, key: Key) -> Value:
 
 def _is_property(function: FunctionInfo) -> bool:
     for decorator in function.decorators:
-        name = decorator.attr if isinstance(decorator, ast.Attribute) else decorator.id if isinstance(decorator, ast.Name) else ""
+        name = (
+            decorator.attr
+            if isinstance(decorator, ast.Attribute)
+            else decorator.id
+            if isinstance(decorator, ast.Name)
+            else ""
+        )
         if name in ("property", "cached_property"):
             return True
     return False

@@ -147,7 +147,8 @@ def _locking(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
 
 def _commit(spec: DriverSpec, state: State) -> Outcome:
     """A failed transaction is thrown away (B2) or stored in part (C5a); a failing commit has rolled back on PostgreSQL
-    (B1d) and leaves the transaction open on SQLite (C5c)."""
+    (B1d) and leaves the transaction open on SQLite (C5c).
+    """
     ended = State(Tx.IDLE, state.auto)
     seen = None
     if state.tx is Tx.FAILED and (spec.aborts or state.dirty):

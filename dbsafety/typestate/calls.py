@@ -197,5 +197,3 @@ def _is_cache(resolver: Evaluator, decorator: ast.expr, info: FunctionInfo) -> b
 def _decorates(resolver: Evaluator, node: ast.expr, info: FunctionInfo, names: frozenset[str]) -> bool:
     outer = info.scope.parent or info.scope
     return any(isinstance(v, External) and v.dotted in names for v in resolver.evaluate(node, outer))
-
-

@@ -26,9 +26,7 @@ _DBAPI_NAMES = frozenset(
 _BASE_ONLY = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit"})
 
 
-def clause_matches(
-    resolver: Evaluator, node: ast.expr | None, scope: Scope, spec: DriverSpec, raised: Raised
-) -> Match:
+def clause_matches(resolver: Evaluator, node: ast.expr | None, scope: Scope, spec: DriverSpec, raised: Raised) -> Match:
     """How an `except` clause with the type expression `node` (None: bare) meets an exception of kind `raised`."""
     if node is None:
         return Match.SURE

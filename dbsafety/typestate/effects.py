@@ -59,7 +59,7 @@ class Effects:
             raised.extend(pair for outcome in outcomes for pair in outcome.raised)
             seen.extend(outcome.seen for outcome in outcomes if outcome.seen is not None)
             after = [new for outcome in outcomes for new in outcome.normal]
-            states = tuple(dict.fromkeys((*after, *states) if op.weak else after))
+            states = tuple(dict.fromkeys((*after, *_untouched(op, states))))
         if not mine and targets is None:
             if state.tx is Tx.FAILED and self._may_repair(node, facts):
                 return Transfer((), ((Raised.OTHER, State(Tx.CLOSED)),))
@@ -286,6 +286,16 @@ class Effects:
         return Transfer((), (*told.raised, *((flight, new) for new in ended)), told.seen, swallowed)
 
 
+def _untouched(op: Op, states: tuple[State, ...]) -> tuple[State, ...]:
+    """The states that stay when the receiver is another connection. One that failed under such a name is taken to be
+    ended under it too.
+    """
+    if not op.weak:
+        return ()
+    ends = op.effect in (Effect.ROLLBACK, Effect.COMMIT, Effect.CLOSE, Effect.RELEASE)
+    return tuple(state for state in states if not (ends and state.tx is Tx.FAILED))
+
+
 def switched(state: State, mode: Mode) -> State:
     """The state after the autocommit mode was set; an unknown mode is the quiet one."""
     auto = mode is not Mode.TRANSACTION
@@ -294,7 +304,8 @@ def switched(state: State, mode: Mode) -> State:
 
 def _other(state: State) -> tuple[tuple[Raised, State], ...]:
     """An ordinary exception of a step that usually succeeds; while a failure is being handled none is supposed, since
-    a handler is not judged by what happens if its logging breaks."""
+    a handler is not judged by what happens if its logging breaks.
+    """
     return () if state.tx is Tx.FAILED else ((Raised.OTHER, state),)
 
 
@@ -309,5 +320,3 @@ def _leaving(state: State, before: State) -> State:
     if state.by == -3:
         return state._replace(by=before.by, left=before.left)
     return state._replace(by=-2, left=True) if state.left else state._replace(by=-1, left=False)
-
-

@@ -135,5 +135,3 @@ def _name(info: FunctionInfo) -> str:
 
 def _may_be_true(node: ast.expr | None) -> bool:
     return node is not None and not (isinstance(node, ast.Constant) and not node.value)
-
-

@@ -96,7 +96,9 @@ def _is_connection(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) 
 
 def _is_namespace(node: ast.expr) -> bool:
     return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("locals", "vars", "globals", "dir")
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("locals", "vars", "globals", "dir")
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, MethodSpec, Switch
 from dbsafety.facts.constants import text_of
-from dbsafety.facts.scopes import ClassInfo, Scope
+from dbsafety.facts.scopes import BindKind, ClassInfo, Scope
 from dbsafety.facts.sql import UNKNOWN, Statement, classify
 from dbsafety.typestate.allocate import switch_argument, told_mode
 from dbsafety.typestate.attributes import has_unknown_base, method
@@ -69,7 +69,19 @@ class CallFacts:
 
 _EXITS = frozenset({"sys.exit", "exit", "quit"})
 _ABORTS = frozenset({"os._exit", "os.abort", "os.execv", "os.execve", "os.execvp"})
-_ENDING_WORDS = ("rollback", "reset", "reconnect", "abort", "close", "dispose", "disconnect", "discard", "recover", "restart", "invalidate")
+_ENDING_WORDS = (
+    "rollback",
+    "reset",
+    "reconnect",
+    "abort",
+    "close",
+    "dispose",
+    "disconnect",
+    "discard",
+    "recover",
+    "restart",
+    "invalidate",
+)
 
 
 def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
@@ -78,13 +90,13 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
     targets: dict[str, Function] = {}
     known = False
     exits = aborts = False
-    func = call.func
+    func, place = _unaliased(call.func, scope)
     if isinstance(func, ast.Attribute):
-        receivers = handles(resolver.evaluate(func.value, scope))
+        receivers = handles(resolver.evaluate(func.value, place))
         for receiver in receivers:
             ops.extend(_method_ops(resolver, call, scope, receiver, func.attr, weak=_several(receivers)))
         known = bool(receivers)
-    callees = resolver.evaluate(func, scope) if not known else frozenset()
+    callees = resolver.evaluate(call.func, scope) if not known else frozenset()
     for callee in callees:
         known = True
         match callee:
@@ -110,6 +122,17 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         may_end=any(word in name.lower() for word in _ENDING_WORDS),
         owner=_unknown_owner(resolver, func, scope) if not known else None,
     )
+
+
+def _unaliased(func: ast.expr, scope: Scope) -> tuple[ast.expr, Scope]:
+    """The method that a variable stands for (`run = cur.execute`), with the scope its expression belongs to."""
+    owner = scope.find(func.id) if isinstance(func, ast.Name) else None
+    bindings = owner.bindings[func.id] if owner is not None and isinstance(func, ast.Name) else []
+    if len(bindings) == 1 and bindings[0].kind is BindKind.VALUE and not bindings[0].path:
+        value = bindings[0].value
+        if isinstance(value, ast.Attribute):
+            return value, bindings[0].scope
+    return func, scope
 
 
 def _several(receivers: tuple[Handle, ...]) -> bool:

@@ -43,7 +43,9 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
     passed: set[Value] = set()
     for value in _passed(resolver, function, name):
         if isinstance(value, Handle):
-            passed.add(value if value.key.persistent else Handle(value.driver, value.kind, key, value.mode, value.confidence))
+            passed.add(
+                value if value.key.persistent else Handle(value.driver, value.kind, key, value.mode, value.confidence)
+            )
         elif isinstance(value, (Instance, Function, Class)):
             passed.add(value)
     if passed:
@@ -62,7 +64,9 @@ def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: froz
         found = resolver.parameter(function, other)
         for handle in found:
             if isinstance(handle, Handle) and handle.kind is HandleKind.CONNECTION:
-                return frozenset(v.moved(handle.key) if isinstance(v, Handle) and v.driver == handle.driver else v for v in values)
+                return frozenset(
+                    v.moved(handle.key) if isinstance(v, Handle) and v.driver == handle.driver else v for v in values
+                )
     return values
 
 
@@ -145,5 +149,3 @@ def default_of(function: FunctionInfo, name: str) -> ast.expr | None:
         if argument.arg == name:
             return default
     return None
-
-

@@ -14,7 +14,7 @@ from dbsafety.typestate.automaton import Seen, State, Tx, idle
 from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.summaries import Summaries
-from dbsafety.typestate.values import Handle, Key, handles
+from dbsafety.typestate.values import Key, handles
 
 
 class End(Enum):
@@ -118,9 +118,7 @@ def _collect(
             _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
 
 
-def _note(
-    search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow], node: Node, end: End
-) -> None:
+def _note(search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow], node: Node, end: End) -> None:
     by = node.state.by
     key = (by, search.subject.key)
     step = search.steps[by] if by >= 0 else None

@@ -43,7 +43,9 @@ class Resolver:
     found inside a cycle is kept only until the question that closes the cycle is settled, since it may be incomplete.
     """
 
-    def __init__(self, program: Program, table: DriverTable, given: Mapping[Key, frozenset[Value]] | None = None) -> None:
+    def __init__(
+        self, program: Program, table: DriverTable, given: Mapping[Key, frozenset[Value]] | None = None
+    ) -> None:
         self.program = program
         self.table = table
         self.given = dict(given or {})
@@ -130,6 +132,8 @@ class Resolver:
                 return frozenset((Elements(self.evaluate(elt, scope)),))
             case ast.Subscript(value=value, slice=index):
                 return _union(_item(base, index) for base in self.evaluate(value, scope))
+            case ast.Lambda():
+                return _lambda(node, _index_of(scope))
         return EMPTY
 
     def _name(self, name: str, scope: Scope) -> frozenset[Value]:
@@ -137,8 +141,7 @@ class Resolver:
         if owner is not None:
             given = self._given(owner, name)
             return given if given is not None else self.variable(owner, name)
-        module = scope.module_scope()
-        index = module.function.module if module.function is not None else None
+        index = _index_of(scope)
         for base in index.star_imports if index is not None else ():
             found = self.dotted(f"{base}.{name}")
             if any(not isinstance(value, External) or self._is_known(value.dotted) for value in found):
@@ -154,7 +157,12 @@ class Resolver:
         table = self.table
         return any(
             found is not None
-            for found in (table.constructor(dotted), table.function(dotted), table.error(dotted), table.handle_class(dotted))
+            for found in (
+                table.constructor(dotted),
+                table.function(dotted),
+                table.error(dotted),
+                table.handle_class(dotted),
+            )
         )
 
     def variable(self, owner: Scope, name: str) -> frozenset[Value]:
@@ -240,6 +248,16 @@ class Resolver:
     def parameter(self, function: FunctionInfo, name: str) -> frozenset[Value]:
         """What a parameter may be."""
         return parameters.parameter(self, function, name)
+
+
+def _index_of(scope: Scope) -> ModuleIndex | None:
+    """The module that the scope belongs to."""
+    module = scope.module_scope()
+    return module.function.module if module.function is not None else None
+
+
+def _lambda(node: ast.Lambda, index: ModuleIndex | None) -> frozenset[Value]:
+    return frozenset(Function(info) for info in index.functions if info.node is node) if index is not None else EMPTY
 
 
 def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:

@@ -208,9 +208,7 @@ class Search:
         """Follow a normal edge: exceptions set aside outside the target are dropped, handlers may be left."""
         source, target = self.steps[node.step], self.steps[edge.target]
         aside = tuple(
-            node.aside[source.saved.index(owner)]
-            if owner in source.saved
-            else (node.flight or Raised.OTHER)
+            node.aside[source.saved.index(owner)] if owner in source.saved else (node.flight or Raised.OTHER)
             for owner in target.saved
         )
         if state.tx is Tx.FAILED and not state.left:
@@ -238,7 +236,9 @@ class Search:
     def _kind_raised(self, node: Node, step: Step) -> Raised:
         """The kind of a `raise`: the one set aside for a bare one, else told by the class."""
         if not isinstance(step.node, ast.Raise) or step.node.exc is None:
-            return (node.aside[-1] if node.aside else Raised.OTHER) if isinstance(step.node, ast.Raise) else Raised.OTHER
+            return (
+                (node.aside[-1] if node.aside else Raised.OTHER) if isinstance(step.node, ast.Raise) else Raised.OTHER
+            )
         expression = step.node.exc
         if isinstance(expression, ast.Name):
             for owner, kind in zip(reversed(step.saved), reversed(node.aside), strict=False):
@@ -282,7 +282,9 @@ class Search:
         match test:
             case ast.Name(id=name) if name in names:
                 return self._raised_argument
-            case ast.Compare(left=ast.Name(id=name), ops=[operator], comparators=[ast.Constant(value=None)]) if name in names:
+            case ast.Compare(left=ast.Name(id=name), ops=[operator], comparators=[ast.Constant(value=None)]) if (
+                name in names
+            ):
                 return self._raised_argument is isinstance(operator, (ast.IsNot, ast.NotEq))
         return None
 
