@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dbsafety.config.settings import SETTINGS, Settings
-from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, HandleSpec
+from dbsafety.drivers.describe import answers, method_lines
+from dbsafety.drivers.spec import DriverSpec
 from dbsafety.drivers.table import all_drivers
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 from tests.harness.expect import parse
@@ -157,43 +158,7 @@ def drivers_table() -> str:
 
 def driver_section(spec: DriverSpec) -> str:
     """One driver: what a failed statement leaves behind, what `with` does, what it calls things."""
-    lines = [f"## {spec.name}", table(("question", "answer"), list(driver_answers(spec)))]
-    lines += [
-        f"Methods of a {kind.value}: {methods(handle)}." for kind, handle in spec.handles.items() if handle.methods
-    ]
-    return "\n\n".join(lines)
-
-
-def methods(handle: HandleSpec) -> str:
-    """The methods that matter, grouped by what they do."""
-    groups: dict[str, list[str]] = {}
-    for name, method in sorted(handle.methods.items()):
-        groups.setdefault(method.effect.value, []).append(f"`{name}`")
-    silent = groups.pop(Effect.NEUTRAL.value, [])
-    told = [f"{', '.join(names)} ({effect})" for effect, names in sorted(groups.items())]
-    return "; ".join([*told, f"{len(silent)} that do nothing to a transaction"])
-
-
-def driver_answers(spec: DriverSpec) -> Iterator[tuple[str, str]]:
-    """Question and answer, for the table of a driver."""
-    yield "Made by", ", ".join(f"`{name}()`" for name in sorted(spec.constructors)) or "-"
-    if spec.aborts:
-        after = "the transaction is aborted: every statement fails until it ends, and a commit stores nothing"
-    elif spec.keeps_lock:
-        after = "the transaction stays open with its lock; a later commit stores what came before"
-    else:
-        after = "the transaction goes on"
-    yield "After a failed statement", after
-    if spec.aborted_error:
-        yield "The next statement says", f"`{spec.aborted_error}`"
-    if spec.locked_error:
-        yield "Other connections are told", f"`{spec.locked_error}`"
-    yield "Does a SELECT open a transaction", "yes" if spec.begins_on_read else "no"
-    connection = spec.handles.get(HandleKind.CONNECTION)
-    if connection and (block := connection.with_block):
-        closes = "closes the connection" if block.closes else "does not close it"
-        yield "`with connection`", f"{block.success.value} at the end, {block.error.value} on an exception, {closes}"
-    yield "Errors that every handler for a statement must admit", f"`{spec.base_error}`"
+    return "\n\n".join([f"## {spec.name}", table(("question", "answer"), list(answers(spec))), *method_lines(spec)])
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
