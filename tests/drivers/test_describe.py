@@ -21,8 +21,10 @@ from dbsafety.drivers.table import FULL_TABLE
         (
             "psycopg2",
             "Autocommit is switched on by",
-            "`connection.autocommit = True`, `set_session(autocommit=True)`, "
-            "`set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)`",
+            (
+                "`connection.autocommit = True`, `set_session(autocommit=True)`, "
+                "`set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)`"
+            ),
         ),
     ],
 )
