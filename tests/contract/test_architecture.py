@@ -47,6 +47,7 @@ THIRD_PARTY = {
     "pylint": ("adapters",),
     "astroid": ("adapters",),
     "tomli": ("config",),
+    "tomllib": ("config",),  # of the standard library only from 3.11 on
 }
 """The only other distributions, and the packages that may import them."""
 
