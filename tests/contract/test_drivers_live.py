@@ -264,7 +264,7 @@ def test_statement_and_name_stand_where_the_table_says(position: str) -> None:
         place = row.sql if position == "sql" else 0
         if keyword is None:
             continue
-        parameters = list(inspect.signature(function).parameters)[1:]  # type: ignore[arg-type]
+        parameters = list(inspect.signature(function).parameters)[1:]
         if parameters[place or 0] not in (keyword, "args"):
             wrong.append(f"{name}.{method}{tuple(parameters)}: {keyword}")
     assert wrong == []
@@ -283,7 +283,7 @@ CONSTRUCTORS = [
 def test_constructor_parameters_stand_where_the_table_says(name: str, positions: dict[int, str]) -> None:
     made = resolve(name)
     try:
-        parameters = list(inspect.signature(made).parameters.values())  # type: ignore[arg-type]
+        parameters = list(inspect.signature(made).parameters.values())
     except ValueError:
         assert clashes(made, positions) == positions
         return
@@ -305,7 +305,7 @@ def test_constructor_parameters_stand_where_the_table_says(name: str, positions:
     ],
 )
 def test_keywords_of_constructors_are_accepted(name: str, keyword: str) -> None:
-    parameters = inspect.signature(resolve(name)).parameters.values()  # type: ignore[arg-type]
+    parameters = inspect.signature(resolve(name)).parameters.values()
     assert any(p.name == keyword or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
@@ -316,6 +316,6 @@ def clashes(made: object, positions: dict[int, str]) -> dict[int, str]:
     for place, parameter in positions.items():
         told = rf"'{parameter}'\) and position \({place + 1}\)|takes at most {place + 1} arguments"
         with pytest.raises(TypeError, match=told):
-            made(*given[: place + 1], **{parameter: None})  # type: ignore[operator]
+            made(*given[: place + 1], **{parameter: None})
         found[place] = parameter
     return found
