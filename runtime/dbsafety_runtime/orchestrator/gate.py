@@ -22,9 +22,23 @@ class Verdict:
     parent: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The open tasks of the same target, and how many like it began within a minute, with the first of them."""
+
+    same_target: Sequence[Task] = ()
+    alike: int = 0
+    first_alike: int = 0
+
+
+def elapsed(since: float, now: float, seconds: float) -> bool:
+    """Say whether `seconds` have passed; after the wall clock was set back nobody waits for a time that has been."""
+    return not since <= now < since + seconds
+
+
 def is_healthy(service: Service | None, now: float, settle: float) -> bool:
     """Say whether a service runs and has done so for `settle` seconds."""
-    return service is not None and service.state == "running" and now - service.started >= settle
+    return service is not None and service.state == "running" and elapsed(service.started, now, settle)
 
 
 def rank(task: Task) -> int:
@@ -33,42 +47,30 @@ def rank(task: Task) -> int:
 
 
 def judge(
-    task: Task, service: Service | None, open_tasks: Sequence[Task], now: float, settings: OrchestratorSettings
+    task: Task, service: Service | None, around: Surroundings, now: float, settings: OrchestratorSettings
 ) -> Verdict:
     """Return what to do with a detected or suppressed task."""
     runs_again = is_healthy(service, now, settings.settle + settings.grace) and task.issue.type not in PROACTIVE
-    if runs_again and task.last_seen < now - settings.grace:
+    if runs_again and elapsed(task.last_seen, now, settings.grace):
         return Verdict("recovered", "the service runs again")
-    cause = _cause(task, open_tasks)
+    cause = _cause(task, around.same_target)
     if cause is not None:
         return Verdict("suppress", f"a symptom of task {cause.id} ({cause.issue.type})", cause.id)
-    first = _storm(task, open_tasks, settings)
-    if first is not None:
-        return Verdict("suppress", f"one of many like task {first.id} at once", first.id)
-    if task.issue.type in PROACTIVE or task.first_seen + settings.grace <= now:
-        if service is not None and service.state == "starting" and task.first_seen + settings.patience > now:
-            return Verdict("wait", "its manager is still trying")
-        return Verdict("act", "not transient")
-    return Verdict("wait", "may be transient")
+    if around.alike > settings.storm and around.first_alike != task.id:
+        return Verdict("suppress", f"one of many like task {around.first_alike} at once", around.first_alike)
+    state = service.state if service is not None else ""
+    if task.issue.type in PROACTIVE:
+        return Verdict("act", "it will not start like this")
+    if not elapsed(task.first_seen, now, settings.grace):
+        return Verdict("wait", "may be transient")
+    if state == "starting" and not elapsed(task.first_seen, now, settings.patience):
+        return Verdict("wait", "its manager is still trying")
+    if state == "running" and task.issue.type != "flapping":
+        return Verdict("wait", "it runs again, perhaps for good")
+    return Verdict("act", "not transient")
 
 
-def _cause(task: Task, open_tasks: Sequence[Task]) -> Task | None:
+def _cause(task: Task, others: Sequence[Task]) -> Task | None:
     """Return another open task of the same target that explains this one."""
-    others = [other for other in open_tasks if other.issue.target == task.issue.target and other.id != task.id]
     causes = [other for other in others if (rank(other), other.id) < (rank(task), task.id) and other.parent is None]
     return min(causes, key=lambda other: (rank(other), other.id), default=None)
-
-
-def _storm(task: Task, open_tasks: Sequence[Task], settings: OrchestratorSettings) -> Task | None:
-    """Return the first of more than `storm` like tasks that began within a minute, unless this is the first."""
-    alike = [
-        other
-        for other in open_tasks
-        if other.issue.type == task.issue.type and abs(other.first_seen - task.first_seen) < 60 and not _caused(other)
-    ]
-    first = min(alike, key=lambda other: other.id, default=task)
-    return first if len(alike) > settings.storm and first.id != task.id else None
-
-
-def _caused(task: Task) -> bool:
-    return task.status not in ("detected", "suppressed", "diagnosing", "escalated")

@@ -36,7 +36,7 @@ from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.errors import StorageFault
 
 REFRESH_SECONDS: Final = 60.0
-LONGEST_WAIT: Final = 3600.0
+LONGEST_WAIT: Final = 120.0
 TICK: Final = 0.1
 DROP_CACHES, REFUSE_WORK = 0.70, 0.85
 
@@ -79,7 +79,7 @@ class Orchestrator:
         self._chores = Workers(2, "chores")
         self._running: dict[int, _Running] = {}
         self._chore: dict[str, Future[int]] = {}
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, str | None] = {}
         self._failures: dict[int, int] = {}
         self._refreshed = -REFRESH_SECONDS
         self._log = get("orchestrator")
@@ -115,7 +115,7 @@ class Orchestrator:
             if problem is not None:
                 gauges.DETECTOR_FAILURES.labels(look.name).inc()
             if problem != self._problems.get(look.name):
-                self._problems[look.name] = problem or ""
+                self._problems[look.name] = problem
                 self._note(0, look.name, "detector failed" if problem else "detector works", why=problem)
         gauges.CYCLE_SECONDS.observe(time.monotonic() - started)
         return looks
@@ -130,7 +130,8 @@ class Orchestrator:
         free = self.settings.workers - sum(not item.overdue for item in self._running.values())
         if free > 0 and not self.stop.is_set():
             share = self._memory_share()
-            for task in self.progress.claim(free, LONGEST_WAIT, only_verify=share >= REFUSE_WORK):
+            longest = max(LONGEST_WAIT, 2 * self.settings.patience)
+            for task in self.progress.claim(free, longest, only_verify=share >= REFUSE_WORK):
                 future = self._workers.submit(partial(self.treatment.step, task))
                 self._running[task.id] = _Running(task, future, time.monotonic())
         return len(self._running)

@@ -17,7 +17,7 @@ from dbsafety_runtime.orchestrator.escalate import announce, withdraw
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.learning import known_recipes
 from dbsafety_runtime.orchestrator.managers.base import Manager, find
-from dbsafety_runtime.orchestrator.model import OPEN, Plan, Service, Status, Task
+from dbsafety_runtime.orchestrator.model import Plan, Service, Status, Task
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners
 from dbsafety_runtime.orchestrator.progress import Applied, Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
@@ -56,7 +56,7 @@ class Treatment:
 
     def _gate(self, task: Task) -> None:
         service, now = find(self.manager, task.issue.target), self.store.clock()
-        verdict = gate.judge(task, service, self.store.tasks(*OPEN), now, self.settings)
+        verdict = gate.judge(task, service, self.store.around(task), now, self.settings)
         if verdict.kind == "wait" or (verdict.kind == "suppress" and task.status == "suppressed"):
             self.progress.release(task, gate.RECHECK_SECONDS if task.status == "suppressed" else 0.5)
         elif verdict.kind == "suppress":
@@ -162,11 +162,11 @@ class Treatment:
         if service is None or service.state in ("failed", "stopped", "unknown"):
             self._undo(task, attempt, f"the service is {service.state if service else 'gone'}")
         elif service.state != "running" or not self._listens(task, service):
-            if now - task.changed_at > self.settings.verify_limit:
+            if gate.elapsed(task.changed_at, now, self.settings.verify_limit):
                 self._undo(task, attempt, f"not up after {self.settings.verify_limit:g} s")
             else:
                 self.progress.release(task, 0.5)
-        elif not baseline:
+        elif not baseline or now < baseline["since"]:
             self.progress.set_baseline(task.id, attempt.number, {"since": now, "started": service.started})
             self.progress.release(task, 0.5)
         elif service.started != baseline["started"]:
@@ -189,7 +189,7 @@ class Treatment:
 
     def _escalate(self, task: Task, why: str, plan: Plan | None) -> None:
         now = self.store.clock()
-        if task.first_seen + self.settings.patience > now:
+        if not gate.elapsed(task.first_seen, now, self.settings.patience):
             self.progress.release(task, task.first_seen + self.settings.patience - now)
             return
         if self._is_over(task):
@@ -206,7 +206,7 @@ class Treatment:
     def _is_over(self, task: Task) -> bool:
         now, service = self.store.clock(), find(self.manager, task.issue.target)
         runs = gate.is_healthy(service, now, self.settings.settle)
-        return task.last_seen < now - self.settings.grace and (runs or task.issue.type in gate.PROACTIVE)
+        return gate.elapsed(task.last_seen, now, self.settings.grace) and (runs or task.issue.type in gate.PROACTIVE)
 
     def _recheck(self, task: Task) -> None:
         """An escalated issue may end by itself or by somebody's hand."""
@@ -217,7 +217,7 @@ class Treatment:
         def work(tx: LiteTx) -> None:
             if self.store.close(tx, task.id, "resolved", "recovered", "gate"):
                 withdraw(tx, task, "It is over: the service runs again.")
-                if self.store.clock() - task.changed_at <= FALSE_ALARM_SECONDS:
+                if not gate.elapsed(task.changed_at, self.store.clock(), FALSE_ALARM_SECONDS):
                     tx.execute(FALSE_ALARM, (task.id,))
 
         self.store.db.write(work)

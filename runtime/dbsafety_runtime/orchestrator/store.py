@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator import ledger
+from dbsafety_runtime.orchestrator.gate import Surroundings
 from dbsafety_runtime.orchestrator.model import (
     ALL_STATUSES,
     LONGEST_TEXT,
@@ -35,6 +36,13 @@ RETURNING id, occurrences, reopened_from
 """
 OPEN_TASK: Final = "SELECT id FROM tasks WHERE issue_hash = ? AND status NOT IN ('resolved', 'closed')"
 BY_STATUS: Final = "SELECT * FROM task_row WHERE status IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?"
+SAME_TARGET: Final = """
+SELECT * FROM task_row WHERE target = ? AND id <> ? AND status NOT IN ('resolved', 'closed') LIMIT 50
+"""
+ALIKE: Final = """
+SELECT count(*), min(id) FROM tasks WHERE issue_type = ? AND abs(first_seen - ?) < 60
+  AND status IN ('detected', 'suppressed', 'diagnosing', 'escalated')
+"""
 STATUS: Final = "SELECT status, attempt, changed_at FROM tasks WHERE id = ?"
 SET_GITHUB: Final = """
 UPDATE tasks SET github_ref = ?, version = version + 1 WHERE id = ? AND coalesce(github_ref, ?) = ? RETURNING id
@@ -215,6 +223,13 @@ class IncidentStore:
     def tasks(self, *statuses: Status, limit: int = 1000) -> tuple[Task, ...]:
         """Return the tasks in these states (all states when none is given), oldest first."""
         return tuple(task_of(row) for row in self.db.rows(BY_STATUS, (json.dumps(statuses or ALL_STATUSES), limit)))
+
+    def around(self, task: Task) -> Surroundings:
+        """Return the other open tasks of the target, and how many untreated ones are like this one."""
+        with self.db.reading() as tx:
+            same = tuple(task_of(row) for row in tx.execute(SAME_TARGET, (task.issue.target, task.id)))
+            alike, first = tx.execute(ALIKE, (task.issue.type, task.first_seen))[0]
+        return Surroundings(same, alike, first or 0)
 
     def counts(self) -> Mapping[str, int]:
         """Return how many tasks are in each state."""

@@ -10,7 +10,7 @@ import pytest
 from dbsafety_runtime.ops.faults import PLAN
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.lite import LiteStore
-from tests.runtime.lite.doubles import FrozenClock
+from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
 
 
 @pytest.fixture
@@ -36,3 +36,8 @@ def lite(tmp_path: Path) -> Iterator[LiteStore]:
 def no_faults() -> Iterator[None]:
     yield
     PLAN.clear()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, clock: FrozenClock) -> ScriptedManager:
+    return ScriptedManager(tmp_path, clock)

@@ -53,6 +53,10 @@ def plans_of(by: str, facts: Facts, case: Case, recipes: Mapping[str, Recipe], t
     return [plan for plan in filled if plan is not None]
 
 
+def _what(plan: Plan) -> tuple[str, ...]:
+    return (plan.recipe, *(step.text() for step in plan.steps))
+
+
 SINGLE: Final = RuleAgent("generalist", ("config", "history", "runtime"))
 PANEL: Final[tuple[Agent, ...]] = tuple(RuleAgent(f"{name} agent", (name,)) for name in VIEWS)
 
@@ -62,11 +66,11 @@ def consult(
 ) -> tuple[Plan | None, str]:
     """Ask every agent of the panel; return the plan of at least two that the verifier accepts, and how it went."""
     proposals = [plan for agent in panel if (plan := agent.propose(case, recipes, tried)) is not None]
-    votes = Counter((plan.recipe, plan.steps) for plan in proposals) if proposals else Counter()
-    winner = max(proposals, key=lambda plan: (votes[plan.recipe, plan.steps], plan.confidence), default=None)
+    votes = Counter(_what(plan) for plan in proposals)
+    winner = max(proposals, key=lambda plan: (votes[_what(plan)], plan.confidence), default=None)
     if winner is None:
         return None, "no agent had a proposal"
-    count = votes[winner.recipe, winner.steps]
+    count = votes[_what(winner)]
     if count < MAJORITY:
         return None, f"the agents disagree: {', '.join(f'{plan.by}: {plan.recipe}' for plan in proposals)}"
     evidence = tuple(dict.fromkeys(item for plan in proposals if plan.steps == winner.steps for item in plan.evidence))

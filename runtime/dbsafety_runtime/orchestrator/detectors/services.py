@@ -19,7 +19,7 @@ PORT_TAKEN: Final = re.compile(
     r"bind\(\) to \S+ failed \(98|port \d+ (?:is|was) already (?:in use|taken|allocated)",
     re.IGNORECASE,
 )
-PORT_NUMBER: Final = re.compile(r"(?:port[ =:]+|(?:\]|\d|\*|localhost):)(\d{2,5})\b", re.IGNORECASE)
+PORT_NUMBER: Final = re.compile(r"(?:port[ =:]+|(?:\]|\d|\*|:|\s|localhost):|', )(\d{2,5})\b", re.IGNORECASE)
 PORT_OPTION: Final = re.compile(
     r"--?(?:port|p|listen|bind)[= ]?(?:\S*:)?(\d{2,5})$|^(?:\S*:)?(\d{4,5})$", re.IGNORECASE
 )

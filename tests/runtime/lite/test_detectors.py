@@ -1,0 +1,476 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from dbsafety_runtime.orchestrator.detectors import services as services_module
+from dbsafety_runtime.orchestrator.detectors.base import Scan, Watch, Workers
+from dbsafety_runtime.orchestrator.detectors.journal import EXITED, FAILED, SPAWN_FAILED, JournalDetector, text_of
+from dbsafety_runtime.orchestrator.detectors.paths import PathDetector, path_issues
+from dbsafety_runtime.orchestrator.detectors.services import (
+    PortDetector,
+    ServiceDetector,
+    configured_port,
+    port_of,
+)
+from dbsafety_runtime.orchestrator.managers import unitfile
+from dbsafety_runtime.orchestrator.managers.base import ManagerError
+from dbsafety_runtime.orchestrator.managers.systemd import SystemdManager, run
+from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
+from dbsafety_runtime.orchestrator.processes import descends_from, listeners
+from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
+
+# Isolation
+
+
+class Fine:
+    name = "fine"
+
+    def scan(self, cursor: str | None) -> Scan:
+        return Scan((Issue("x", "fine", "api", f"from {cursor}"),), "next")
+
+
+class Raising:
+    name = "raising"
+
+    def scan(self, cursor: str | None) -> Scan:
+        raise KeyError("surprise")
+
+
+class Nonsense:
+    name = "nonsense"
+
+    def scan(self, cursor: str | None) -> Scan:
+        return "what?"
+
+
+class Hanging:
+    name = "hanging"
+
+    def __init__(self) -> None:
+        self.leave, self.calls = threading.Event(), 0
+
+    def scan(self, cursor: str | None) -> Scan:
+        self.calls += 1
+        self.leave.wait(30)
+        return Scan(())
+
+
+def test_a_detector_that_raises_hangs_or_answers_nonsense_costs_only_its_own_result() -> None:
+    hanging = Hanging()
+    watch = Watch([Raising(), hanging, Nonsense(), Fine()], limit=0.1)
+    looks = {look.name: look for look in watch.look(lambda name: f"cursor of {name}")}
+    assert looks["raising"].problem == "KeyError: 'surprise'"
+    assert looks["hanging"].problem == "did not answer within 0.1 s"
+    assert looks["nonsense"].problem == "answered with str"
+    assert looks["fine"].scan == Scan((Issue("x", "fine", "api", "from cursor of fine"),), "next")
+    again = {look.name: look for look in watch.look(lambda _name: None)}
+    assert again["hanging"].problem == "still hangs from an earlier cycle"
+    assert hanging.calls == 1
+    hanging.leave.set()
+    watch.stop()
+
+
+def test_four_issues_are_worked_on_at_the_same_time() -> None:
+    barrier = threading.Barrier(4)
+    workers = Workers(4, "worker")
+    futures = [workers.submit(lambda: barrier.wait(30)) for _ in range(4)]
+    assert sorted(future.result(30) for future in futures) == [0, 1, 2, 3]
+    assert {thread.name for thread in workers._threads} == {f"worker-{n}" for n in (1, 2, 3, 4)}
+    assert workers.stop(5)
+
+
+# Unit files
+
+
+UNIT = """\
+# a comment
+[Unit]
+Description=Demo; not a comment
+[Service]
+Type=notify
+User=nobody
+WorkingDirectory=/srv/%p/%i
+Environment="PORT=8080" MODE=x
+ExecStart=-!/opt/app/bin/serve --port ${PORT} \\
+# comments may stand inside continued lines
+  --name %N
+"""
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+    return path
+
+
+def test_units_are_read_as_systemd_reads_them(tmp_path: Path) -> None:
+    config = unitfile.load("app@blue.service", write(tmp_path / "app@.service", UNIT))
+    assert config.command == "/opt/app/bin/serve --port ${PORT}  --name app@blue"
+    assert config.directory == "/srv/app/blue"
+    assert (config.user, config.environment) == ("nobody", {"PORT": "8080", "MODE": "x"})
+    assert config.problems == ()
+
+
+def test_drop_ins_override_and_empty_values_reset(tmp_path: Path) -> None:
+    fragment = write(tmp_path / "a.service", "[Service]\nExecStart=/old\nWorkingDirectory=-/gone\nUser=x\n")
+    etc, run = tmp_path / "etc", tmp_path / "run"
+    write(etc / "a.service.d" / "20.conf", "[Service]\nExecStart=\nExecStart=@/new argv0\n")
+    write(run / "a.service.d" / "20.conf", "[Service]\nExecStart=/shadowed\n")
+    write(run / "a.service.d" / "10.conf", "[Service]\nExecStart=\nExecStart=/early\nUser=\n")
+    drop_ins = unitfile.drop_ins_of("a.service", (etc, run))
+    assert [file.parent.parent.name for file in drop_ins] == ["run", "etc"]
+    config = unitfile.load("a.service", fragment, drop_ins)
+    assert (config.command, config.user) == ("/new argv0", "")
+    assert config.directory == "", "a leading - makes the directory optional"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[Service\nExecStart=/bin/sh\n", "a.service:1: not a setting: [Service"),
+        ("[Service]\nnonsense\nExecStart=/bin/sh\n", "a.service:2: not a setting: nonsense"),
+        ("ExecStart=/bin/sh\n", "a.service:1: not a setting: ExecStart=/bin/sh"),
+        ("[Service]\nUser=x\n", "a.service: no ExecStart"),
+        ("[Service]\nExecStart=/bin/sh\nWorkingDirectory=srv\n", "WorkingDirectory=srv is not absolute"),
+        ("[Service]\nExecStart=/bin/sh \\", ""),
+    ],
+)
+def test_broken_syntax_is_a_problem_not_a_crash(tmp_path: Path, text: str, problem: str) -> None:
+    config = unitfile.load("a.service", write(tmp_path / "a.service", text))
+    assert problem in " ".join(config.problems)
+
+
+def test_binary_and_unreadable_units_are_problems(tmp_path: Path) -> None:
+    (tmp_path / "b.service").write_bytes(b"\xff\xfe\x00[Service]")
+    assert "not UTF-8" in unitfile.load("b.service", tmp_path / "b.service").problems[0]
+    assert "cannot be read" in unitfile.load("c.service", tmp_path / "c.service").problems[0]
+
+
+# Paths
+
+
+def test_every_path_a_service_needs_is_checked(tmp_path: Path) -> None:
+    script = write(tmp_path / "ok", "#!/bin/sh\n", 0o755)
+    no_shell = write(tmp_path / "no-shell", "#!/nowhere/python3 -E\n", 0o755)
+    not_executable = write(tmp_path / "plain", "#!/bin/sh\n")
+    cases = {
+        f"{script}": [],
+        f"{script} --missing-argument /nowhere": [],
+        "sh -c true": [],
+        f"{tmp_path}/gone --x": [f"program {tmp_path}/gone does not exist"],
+        f"{tmp_path}": [f"program {tmp_path} is not a file"],
+        f"{not_executable}": [f"program {not_executable} is not executable"],
+        f"{no_shell}": [f"program {no_shell} needs /nowhere/python3, which does not exist"],
+        "no-such-program-anywhere": ["program no-such-program-anywhere is not on the path"],
+        f"/usr/bin/env {tmp_path}/gone": [],
+        f"sh {tmp_path}/gone.sh": [f"script {tmp_path}/gone.sh does not exist"],
+        "": [],
+    }
+    for command, expected in cases.items():
+        assert [issue.message for issue in path_issues(ServiceConfig("a", "f", command))] == expected, command
+
+
+def test_directories_and_users_are_checked(tmp_path: Path) -> None:
+    file = write(tmp_path / "file", "")
+    messages = [
+        issue.message
+        for config in (
+            ServiceConfig("a", "f", "/bin/sh", directory=f"{tmp_path}/gone"),
+            ServiceConfig("a", "f", "/bin/sh", directory=str(file)),
+            ServiceConfig("a", "f", "/bin/sh", directory=str(tmp_path), user="root"),
+            ServiceConfig("a", "f", "/bin/sh", user="no-such-user-here"),
+            ServiceConfig("a", "f", "/bin/sh", problems=("f:1: broken",)),
+        )
+        for issue in path_issues(config)
+    ]
+    assert messages == [
+        f"directory {tmp_path}/gone does not exist",
+        f"{file} is not a directory",
+        "user no-such-user-here does not exist",
+        "f:1: broken",
+    ]
+
+
+def test_a_stopped_but_wanted_service_is_checked_before_it_is_started(manager: ScriptedManager) -> None:
+    manager.add("ready", "running", command="/nowhere/serve")
+    manager.add("off", "stopped", command="/nowhere/other")
+    manager.table["off"] = manager.table["off"].__class__("off", "stopped", wanted=False)
+    (issue,) = PathDetector(manager).scan(None).issues
+    assert (issue.target, issue.facts["setting"], issue.facts["path"]) == ("ready", "command", "/nowhere/serve")
+
+
+# Ports
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("OSError: [Errno 98] Address already in use", 8080),
+        ("Error: listen EADDRINUSE: address already in use 0.0.0.0:9090", 9090),
+        ("Error: listen EADDRINUSE: address already in use :::3000\n    at Server.setupListenHandle", 3000),
+        ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", 80),
+        ("nginx: [emerg] bind() to [::]:443 failed (98: Address already in use)", 443),
+        ("listen tcp :6060: bind: address already in use", 6060),
+        ("Error: Os { code: 98, kind: AddrInUse, message: \"Address already in use\" }", 8080),
+        ("java.net.BindException: Address already in use (Bind failed)", 8080),
+        ("Web server failed to start. Port 8081 was already in use.", 8081),
+        ("[ERROR] Can't start server: Bind on TCP/IP port: Address already in use", 8080),
+        ("[Errno 98] error while attempting to bind on address ('127.0.0.1', 5000): address already in use", 5000),
+    ],
+)  # fmt: skip
+def test_all_common_wordings_of_a_taken_port(text: str, port: int) -> None:
+    assert services_module.PORT_TAKEN.search(text)
+    assert port_of(f"before 1234\n{text}\nafter", ServiceConfig("a", "f", "serve --port 8080")) == port
+
+
+@pytest.mark.parametrize(
+    ("command", "port"),
+    [
+        ("serve --port 8080", 8080), ("serve --port=8081", 8081), ("serve -p 8082", 8082),
+        ("serve --bind 0.0.0.0:8083", 8083),
+        ("serve --listen=127.0.0.1:8084", 8084), ("serve 8085", 8085), ("serve :8086", 8086), ("serve", None),
+        ("serve --port 99999", None), ("serve --workers 4", None), ("serve 'unbalanced --port 8087", 8087),
+    ],
+)  # fmt: skip
+def test_the_configured_port(command: str, port: int | None) -> None:
+    assert configured_port(ServiceConfig("a", "f", command)) == port
+    assert configured_port(ServiceConfig("a", "f", "x", environment={"PORT": "7"})) == 7
+
+
+def test_a_conflict_is_believed_only_when_somebody_listens(manager: ScriptedManager) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        manager.add("web", command=f"/bin/sh --port {port}")
+        manager.logs["web"] = "OSError: [Errno 98] Address already in use\n"
+        assert PortDetector(manager).scan(None).issues == ()
+        other.listen()
+        (issue,) = PortDetector(manager).scan(None).issues
+        assert issue.facts["port"] == str(port)
+        assert issue.facts["holder_pid"] == str(os.getpid())
+        assert listeners()[port] == os.getpid()
+
+
+def test_descent() -> None:
+    assert descends_from(os.getpid(), frozenset({os.getpid()}))
+    assert descends_from(os.getpid(), frozenset({os.getppid()}))
+    assert not descends_from(os.getppid(), frozenset({os.getpid()}))
+    assert not descends_from(2**22 + 1, frozenset({1}))
+
+
+# States
+
+
+def test_failed_services_and_spawn_errors(manager: ScriptedManager, clock: FrozenClock) -> None:
+    manager.add("ok", "running")
+    manager.add("crash")
+    manager.logs["crash"] = "Traceback\nValueError: bad value 17\n\n"
+    manager.add("spawn", detail="can't find command '/opt/x'")
+    issues = ServiceDetector(manager, clock).scan(None).issues
+    assert [(issue.target, issue.type, issue.message) for issue in issues] == [
+        ("crash", "service_failure", "ended with status 1: ValueError: bad value 17"),
+        ("spawn", "spawn_failure", "can't find command '/opt/x'"),
+    ]
+
+
+def test_flapping_is_several_runs_not_several_starts(manager: ScriptedManager, clock: FrozenClock) -> None:
+    manager.add("flap", "starting")
+    detector = ServiceDetector(manager, clock)
+    seen = []
+    for state in (
+        "starting",
+        "running",
+        "starting",
+        "running",
+        "starting",
+        "running",
+        "running",
+        "starting",
+        "running",
+    ):
+        clock.tick(10)
+        if state != manager.table["flap"].state:
+            manager.set("flap", state)
+        seen.append([issue.type for issue in detector.scan(None).issues])
+    assert seen == [[]] * 8 + [["flapping"]]
+    clock.tick(6)
+    assert detector.scan(None).issues == (), "calm again"
+
+
+# The journal
+
+
+def entry(number: int, **fields: object) -> dict[str, object]:
+    return {"__CURSOR": f"s=abc;i={number}", "PRIORITY": "6", **fields}
+
+
+ENTRIES: list[dict[str, object]] = [
+    entry(1, MESSAGE="Started api.service", UNIT="api.service", MESSAGE_ID="39f53479d3a045ac8e11786248231fbf"),
+    entry(2, MESSAGE="exited", UNIT="api.service", MESSAGE_ID=EXITED, EXIT_STATUS="3"),
+    entry(3, MESSAGE="api.service: Failed with result 'exit-code'.", UNIT="api.service", MESSAGE_ID=FAILED,
+          UNIT_RESULT="exit-code", INVOCATION_ID="1" * 32),
+    entry(4, MESSAGE="w.service: Failed at step CHDIR spawning /opt/old/w: No such file", UNIT="w.service",
+          MESSAGE_ID=SPAWN_FAILED, EXECUTABLE="/opt/old/w", ERRNO="2"),
+    entry(5, MESSAGE=list(b"bad bytes \xff\xfe end"), _SYSTEMD_UNIT="api.service"),
+    entry(6, MESSAGE=None, _SYSTEMD_UNIT="api.service"),
+    entry(7, MESSAGE=["two", "values"], _SYSTEMD_UNIT="api.service"),
+    entry(8, MESSAGE="x" * 1_100_000, _SYSTEMD_UNIT="api.service"),
+    entry(9, MESSAGE="OSError: [Errno 98] Address already in use", _SYSTEMD_UNIT="web.service"),
+    entry(10, MESSAGE="a user's shell said EADDRINUSE", _SYSTEMD_UNIT="session-1.scope"),
+]  # fmt: skip
+
+FAKE_JOURNALCTL = """#!/usr/bin/env python3
+import json, sys
+after = [a.partition("=")[2] for a in sys.argv if a.startswith("--after-cursor=")]
+lines = open({path!r}, "rb").read().splitlines(keepends=True)
+if after:
+    at = [n for n, line in enumerate(lines) if json.dumps(after[0]).encode() in line]
+    if not at:
+        sys.exit("Failed to seek to cursor: Invalid argument")
+    lines = lines[at[0] + 1:]
+sys.stdout.buffer.writelines(lines)
+if {fails!r}:
+    sys.exit("Journal file is truncated, ignoring file.")
+"""
+
+
+@pytest.fixture
+def journal(tmp_path: Path, manager: ScriptedManager) -> JournalDetector:
+    return recorded(tmp_path, manager, b"".join(json.dumps(item).encode() + b"\n" for item in ENTRIES))
+
+
+def recorded(tmp_path: Path, manager: ScriptedManager, data: bytes, *, fails: bool = False) -> JournalDetector:
+    (tmp_path / "journal.json").write_bytes(data)
+    script = FAKE_JOURNALCTL.format(path=str(tmp_path / "journal.json"), fails=fails)
+    command = write(tmp_path / "journalctl", script, stat.S_IRWXU)
+    manager.add("web.service", command="/bin/sh --port 8080")
+    manager.add("api.service")
+    return JournalDetector(manager, (str(command),), lambda: {8080: 0})
+
+
+def test_the_journal_gives_each_failure_once_with_its_facts(journal: JournalDetector) -> None:
+    scan = journal.scan(None)
+    assert [(issue.type, issue.target) for issue in scan.issues] == [
+        ("service_failure", "api.service"),
+        ("spawn_failure", "w.service"),
+        ("port_conflict", "web.service"),
+    ]
+    assert scan.issues[0].facts == {"result": "exit-code", "invocation": "1" * 32, "exit_status": "3"}
+    assert scan.issues[1].facts == {"path": "/opt/old/w", "errno": "2"}
+    assert scan.issues[2].facts["port"] == "8080"
+    assert scan.cursor == "s=abc;i=10"
+    assert journal.scan(scan.cursor) == Scan((), "s=abc;i=10")
+    assert [issue.type for issue in journal.scan("s=abc;i=3").issues] == ["spawn_failure", "port_conflict"]
+
+
+def test_a_refused_cursor_falls_back_to_the_last_minutes(journal: JournalDetector) -> None:
+    assert len(journal.scan("s=rotated;i=99").issues) == 3
+
+
+def test_half_written_lines_are_counted_and_skipped(tmp_path: Path, manager: ScriptedManager) -> None:
+    good = json.dumps(ENTRIES[2]).encode()
+    detector = recorded(tmp_path, manager, b"\xff\xfe\n" + good[:40] + b"\n" + good + b'\n"text"\n' + good[:10])
+    assert len(detector.scan(None).issues) == 1
+    assert detector.unreadable == 3
+
+
+def test_a_truncated_file_is_a_failed_look_that_moves_no_cursor(tmp_path: Path, manager: ScriptedManager) -> None:
+    with pytest.raises(ManagerError, match="ended with 1: Journal file is truncated"):
+        recorded(tmp_path, manager, b"", fails=True).scan(None)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("a", "a"), (None, ""), (list(b"a\xff"), "a\ufffd"), (["a", None, list(b"b")], "a\n\nb"), (7, ""), ({}, "")],
+)  # fmt: skip
+def test_fields_of_every_shape_become_text(value: object, text: str) -> None:
+    assert text_of(value) == text
+
+
+# systemd
+
+
+SHOW = """\
+Id=api.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+Result=exit-code
+NRestarts=3
+ExecMainStatus=203
+MainPID=0
+ExecMainStartTimestamp=@1700000000
+UnitFileState=enabled
+
+Id=web.service
+LoadState=loaded
+ActiveState=active
+SubState=running
+Result=success
+NRestarts=0
+ExecMainStatus=0
+MainPID=77
+ExecMainStartTimestamp=@1700000009
+UnitFileState=static
+
+Id=gone.service
+LoadState=not-found
+ActiveState=inactive
+
+Id=off.service
+LoadState=loaded
+ActiveState=inactive
+SubState=dead
+Result=success
+UnitFileState=disabled
+"""
+
+
+def test_systemctl_show_is_understood(tmp_path: Path) -> None:
+    fragment = write(tmp_path / "api.service", "[Service]\nExecStart=/bin/sh\n")
+    calls: list[list[str]] = []
+
+    def runner(command: list[str]) -> str:
+        calls.append(command)
+        if "*.service" in command:
+            return SHOW
+        return f"FragmentPath={fragment}\nDropInPaths=\n" if command[2:3] == ["api.service"] else "FragmentPath=\n"
+
+    manager = SystemdManager(runner, tmp_path)
+    api, web, off = manager.services()
+    assert (api.name, api.state, api.exit_status, api.restarts, api.detail) == (
+        "api.service",
+        "failed",
+        203,
+        3,
+        "exit-code",
+    )
+    assert (web.state, web.pid, web.started, web.wanted) == ("running", 77, 1700000009.0, True)
+    assert (off.state, off.wanted) == ("stopped", False)
+    config = manager.config("api.service")
+    assert config is not None
+    assert config.command == "/bin/sh"
+    assert manager.config("nothing.service") is None
+    manager.start("api.service")
+    manager.stop("api.service")
+    manager.reset("api.service")
+    manager.reload()
+    assert [command[1] for command in calls[3:]] == ["start", "stop", "reset-failed", "daemon-reload"]
+    assert manager.override_file("api.service") == tmp_path / "api.service.d" / "50-dbsafety.conf"
+    text = manager.override_text("api.service", {"command": "/new 50%", "directory": "/srv"})
+    assert text == "# api.service\n[Service]\nExecStart=\nExecStart=/new 50%%\nWorkingDirectory=/srv\n"
+
+
+def test_a_command_that_fails_is_one_sentence() -> None:
+    with pytest.raises(ManagerError, match=r"^sh ended with 3: two$"):
+        run(["sh", "-c", "echo one >&2; echo two >&2; exit 3"])
+    with pytest.raises(ManagerError, match="no-such-command"):
+        run(["no-such-command"])
