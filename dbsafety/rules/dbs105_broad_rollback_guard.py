@@ -88,7 +88,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             continue
         call, op = ending[0]
         for handler in attempt.handlers:
-            if is_broad(handler, view) and not reraises(handler):
+            if is_broad(handler, view) and not (reraises(handler) or _exits(view, handler)):
                 yield RULE.at(
                     view.path,
                     span_of(handler),
@@ -113,6 +113,12 @@ def _attempt_around(view: FunctionView, call: ast.Call) -> ast.Try | None:
             return outer
         inner = outer
     return None
+
+
+def _exits(view: FunctionView, handler: ast.ExceptHandler) -> bool:
+    """Whether the handler calls something that ends the process."""
+    calls = (node for part in handler.body for node in ast.walk(part) if isinstance(node, ast.Call))
+    return any(facts.exits or facts.aborts for facts in map(view.frame.call, calls))
 
 
 def _closes_cursor(call: ast.Call, op: Op) -> bool:

@@ -5,7 +5,7 @@ A connection that a function opens and closes itself, where the error of a state
 error leaves the function, or a handler ends it without closing.
 
 It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
-given to a pool, in module-level code, and in scripts that only run and end.
+given to a pool, for `:memory:`, in module-level code, and in scripts that only run and end.
 
 ## Why it matters
 The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
@@ -56,6 +56,7 @@ from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
+from dbsafety.rules.databases import Place, place_of
 from dbsafety.rules.leaks import leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -84,8 +85,12 @@ def check(view: FunctionView) -> Iterator[Finding]:
         closes = [node for node, other in view.ops(op.key) if other.effect is Effect.CLOSE]
         if not closes or op.key.kind not in ("local", "site") or view.outlives(op.handle, op.key):
             continue
-        leak = leak_of(view, op.handle, op.key)
-        if leak is None or (view.module.is_script and view.name in ("main", "")):
+        leak = leak_of(view, call, op.handle, op.key)
+        if (
+            leak is None
+            or place_of(view, call) is Place.MEMORY
+            or (view.module.is_script and view.name in ("main", ""))
+        ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
         name = ast.unparse(closes[0].func)

@@ -25,14 +25,14 @@ class Leak:
     handler: Step | None
 
 
-def leak_of(view: FunctionView, handle: Handle, key: Key) -> Leak | None:
-    """The first statement whose error leaves the connection open, None when there is none."""
+def leak_of(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) -> Leak | None:
+    """The first statement whose error leaves the connection that `opening` made open, None when there is none."""
     search = view.follow(handle, key)
     if search.over_budget:
         return None
     for node in tuple(search.parents):
         step = search.steps[node.step]
-        if node.state.tx not in _OPEN or not _sends(view, step):
+        if node.state.tx not in _OPEN or not _sends(view, step) or not _opened_by(view, opening, search, node):
             continue
         for failed in search.successors(node):
             if failed.flight is Raised.DB:
@@ -40,6 +40,17 @@ def leak_of(view: FunctionView, handle: Handle, key: Key) -> Leak | None:
                 if leak is not None:
                     return leak
     return None
+
+
+def _opened_by(view: FunctionView, opening: ast.Call, search: Search, node: Node) -> bool:
+    """Whether `opening` is the last call on the way to the node that opened the connection."""
+    for point in reversed(search.path(node)):
+        call = search.steps[point.step].node
+        if isinstance(call, ast.Call) and any(
+            op.opens and op.key == search.subject.key for op in view.frame.call(call).ops
+        ):
+            return call is opening
+    return True
 
 
 def _escape(search: Search, failing: Step, failed: Node) -> Leak | None:
