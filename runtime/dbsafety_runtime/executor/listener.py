@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 from dbsafety_runtime.executor.model import CHANNEL
 from dbsafety_runtime.ops import log, metrics
-from dbsafety_runtime.storage.errors import StorageFault
-from dbsafety_runtime.storage.pg import JITTER, Target, subscribe
+from dbsafety_runtime.storage.errors import Disconnected, StorageFault
+from dbsafety_runtime.storage.pg import JITTER, Subscription, Target, subscribe
 
 SILENT_BEATS: Final = 3
 LOG = log.get("listener")
@@ -21,16 +24,60 @@ def ping_channel(owner: UUID) -> str:
     return f"jr_ping_{owner.hex}"
 
 
-class Listener(threading.Thread):
-    """Notifications are hints: without them the worker polls. A half-open session is noticed by the missing pings."""
+class Wake:
+    """An event that can be waited for together with a socket; `set` is safe in a signal handler."""
 
-    def __init__(self, target: Target, assignee: str, owner: UUID, wake: threading.Event, heartbeat: float) -> None:
+    def __init__(self) -> None:
+        self._flag = False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def set(self) -> None:
+        """Wake the waiter, or the next one."""
+        if not self._flag:
+            self._flag = True
+            os.write(self._writer, b"!")
+
+    def take(self) -> bool:
+        """Say whether it was set, and clear it."""
+        was = self._flag
+        self._flag = False
+        with suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+        return was
+
+    def wait(self, seconds: float, socket: int | None = None) -> bool:
+        """Wait until set, at most `seconds`; return True when `socket` was readable instead."""
+        if self._flag:
+            return False
+        sources = [self._reader] if socket is None else [self._reader, socket]
+        try:
+            return socket in select.select(sources, [], [], seconds)[0]
+        except OSError:  # the listener's session was closed meanwhile
+            return False
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self._flag = True
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+class Listener(threading.Thread):
+    """Notifications are hints: without them the worker polls. A half-open session is noticed by the missing pings.
+
+    The thread connects, proves and replaces the session; the main loop waits on its socket itself and calls `hear`.
+    """
+
+    def __init__(self, target: Target, assignee: str, owner: UUID, wake: Wake, heartbeat: float) -> None:
         super().__init__(name="listener", daemon=True)
         self._target, self._assignee, self._wake = target.named(f"listener:{assignee}"), assignee, wake
         self._channels = (CHANNEL, ping_channel(owner))
         self._patience = SILENT_BEATS * heartbeat + 1.0
         self._ending = threading.Event()
-        self.advanced = time.monotonic()
+        self._subscription: Subscription | None = None
+        self._heard = self.advanced = time.monotonic()
         self.replaced = 0
 
     def run(self) -> None:
@@ -40,6 +87,7 @@ class Listener(threading.Thread):
                 self._listen()
             except StorageFault as fault:
                 LOG.warning("listener lost", error=str(fault), code=fault.code)
+            self._subscription = None
             self.advanced = time.monotonic()
             if not self._ending.is_set():
                 self.replaced += 1
@@ -48,19 +96,36 @@ class Listener(threading.Thread):
 
     def _listen(self) -> None:
         with subscribe(self._target, self._channels) as subscription:
-            heard = time.monotonic()
-            self._wake.set()  # whatever was announced while nobody listened
-            while not self._ending.is_set():
-                arrived = subscription.wait(0.5)
+            self._heard = time.monotonic()
+            self._subscription = subscription
+            self._wake.set()  # whatever was announced while nobody listened, and a new socket to wait on
+            while not self._ending.wait(0.25):
+                self._take(subscription)
                 self.advanced = time.monotonic()
-                if arrived:
-                    heard = self.advanced
-                elif self.advanced - heard > self._patience:
-                    LOG.warning("listener silent, replacing it", seconds=round(self.advanced - heard, 1))
+                if self.advanced - self._heard > self._patience:
+                    LOG.warning("listener silent, replacing it", seconds=round(self.advanced - self._heard, 1))
                     return
-                if (CHANNEL, self._assignee) in arrived:
-                    self._wake.set()
+
+    def _take(self, subscription: Subscription) -> None:
+        arrived = subscription.collect()
+        if arrived:
+            self._heard = time.monotonic()
+        if (CHANNEL, self._assignee) in arrived:
+            self._wake.set()
+
+    @property
+    def socket(self) -> int | None:
+        """The socket to wait on, None while there is no session."""
+        subscription = self._subscription
+        return None if subscription is None else subscription.fileno()
+
+    def hear(self) -> None:
+        """Read what has arrived, on the main loop's thread; a lost session is left to the listener's own."""
+        subscription = self._subscription
+        if subscription is not None:
+            with suppress(Disconnected):
+                self._take(subscription)
 
     def stop(self) -> None:
-        """Ask the thread to end within half a second."""
+        """Ask the thread to end within a quarter of a second."""
         self._ending.set()

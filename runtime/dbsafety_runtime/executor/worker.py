@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from dbsafety_runtime.executor.handlers import Handler
-from dbsafety_runtime.executor.listener import Listener
+from dbsafety_runtime.executor.listener import Listener, Wake
 from dbsafety_runtime.executor.model import Outcome, Policy, error_detail
 from dbsafety_runtime.executor.pulse import Beat, Pulse
 from dbsafety_runtime.executor.queue import TaskQueue, Turn
@@ -67,7 +66,7 @@ class Worker:
 
     def __init__(self, target: Target, options: WorkerOptions, handlers: Mapping[str, Handler]) -> None:
         self.options = options
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._stopping = False
         self._store = Store(target.named(f"main:{options.assignee}"), tries=2)
         self._side = Store(
@@ -117,6 +116,8 @@ class Worker:
             return self._drain()
         finally:
             self.listener.stop()
+            self._pulse.halt()
+            self._wake.close()
             self.slots.close()
             self._store.close()
             self._side.close()
@@ -142,14 +143,14 @@ class Worker:
         """One turn of the loop: settle and claim when there is a reason to, then wait for the next reason."""
         reach("main_loop")
         self._advanced = now = time.monotonic()
-        woken = self._wake.is_set()
-        self._wake.clear()
+        woken = self._wake.take()
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
         if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
             self._turn()
         self._tell_manager(time.monotonic())
-        self._wake.wait(self._patience(time.monotonic()))
+        if self._wake.wait(self._patience(time.monotonic()), self.listener.socket):
+            self.listener.hear()
 
     def _patience(self, now: float) -> float:
         if self._pause:
@@ -285,4 +286,4 @@ class Worker:
             self._turn()
             self._tell_manager(time.monotonic())
             self._wake.wait(self._pause or 0.05)
-            self._wake.clear()
+            self._wake.take()

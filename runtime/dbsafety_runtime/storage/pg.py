@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import socket
 import threading
 import time
@@ -224,21 +223,29 @@ class Pool:
 
 
 class Subscription:
-    """A session that listens; `wait` returns what arrived. Raises Disconnected when the session is lost."""
+    """A session that listens. Safe to collect from by several threads."""
 
     def __init__(self, conn: Session) -> None:
         self._conn = conn
+        self._lock = threading.Lock()
 
-    def wait(self, seconds: float) -> tuple[tuple[str, str], ...]:
-        """Return (channel, payload) of the notifications that arrived within `seconds`, equal ones once."""
+    def fileno(self) -> int | None:
+        """The socket that becomes readable when something arrives; None when the session is closed."""
         try:
-            if select.select([self._conn], [], [], seconds)[0]:
+            return self._conn.fileno()
+        except psycopg2.Error:
+            return None
+
+    def collect(self) -> tuple[tuple[str, str], ...]:
+        """Return (channel, payload) of what has arrived, equal ones once, without waiting; raises Disconnected."""
+        with self._lock:
+            try:
                 self._conn.poll()
-        except psycopg2.Error as error:
-            raise classified(error, None) from error
-        arrived = tuple(dict.fromkeys((note.channel, note.payload) for note in self._conn.notifies))
-        self._conn.notifies.clear()
-        return arrived
+            except psycopg2.Error as error:
+                raise classified(error, None) from error
+            arrived = tuple(dict.fromkeys((note.channel, note.payload) for note in self._conn.notifies))
+            self._conn.notifies.clear()
+            return arrived
 
 
 @contextmanager
