@@ -1,8 +1,9 @@
 """Measure the executor beside a bare psycopg2 loop, procrastinate and pgqueuer, in one run on one server.
 
-Throughput of no-op jobs filled in beforehand, commits and WAL bytes per job, and pick-up latency of an idle worker. Every
-case is bracketed by runs of the bare loop (claim, commit, finish, commit); ratios are against their mean. Default durability
-(fsync on). Needs the extra `bench`. Absolute rates depend on the machine and its load: read the ratios and the counts.
+Throughput of no-op jobs filled in beforehand, commits and WAL bytes per job, and pick-up latency of an idle worker.
+Every case is bracketed by runs of the bare loop (claim, commit, finish, commit); ratios are against their mean. Default
+durability (fsync on). Needs the extra `bench`. Absolute rates depend on the machine and its load: read the ratios and
+the counts.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from dbsafety_runtime.storage.uow import Store
 
 ASSIGNEE = "bench"
 BARE_TABLE = """
-CREATE TABLE bare_job (id bigserial PRIMARY KEY, status int NOT NULL DEFAULT 0, priority int NOT NULL DEFAULT 0, worker int,
-  attempts int NOT NULL DEFAULT 0, payload jsonb, t0 float8, claimed_at timestamptz, done_at timestamptz);
+CREATE TABLE bare_job (id bigserial PRIMARY KEY, status int NOT NULL DEFAULT 0, priority int NOT NULL DEFAULT 0,
+  worker int, attempts int NOT NULL DEFAULT 0, payload jsonb, t0 float8, claimed_at timestamptz, done_at timestamptz);
 CREATE INDEX bare_ready ON bare_job (priority, id) WHERE status = 0
 """
 CLAIM = """UPDATE bare_job j SET status = 1, worker = %s, claimed_at = clock_timestamp(), attempts = attempts + 1
@@ -56,6 +57,7 @@ class Marks:
         self.waits: list[float] = []
 
     def __call__(self, sent: float | None = None) -> bool:
+        """Mark the start of a job that was sent at `sent`; say whether it was the last one expected."""
         now = time.time()
         self.first = self.first or now
         self.last, self.count = now, self.count + 1
@@ -171,14 +173,16 @@ FILL = {
     "ours": f"""SET session_replication_role = replica; TRUNCATE jr_task_announcements, task_history;
         INSERT INTO jr_task_announcements (kind, assignee) SELECT 'noop', '{ASSIGNEE}' FROM generate_series(1, %s)""",
     "procrastinate": """TRUNCATE procrastinate_jobs, procrastinate_events, procrastinate_workers CASCADE;
-        INSERT INTO procrastinate_jobs (queue_name, task_name, args) SELECT 'default', 'noop', '{}' FROM generate_series(1, %s)""",
+        INSERT INTO procrastinate_jobs (queue_name, task_name, args)
+        SELECT 'default', 'noop', '{}' FROM generate_series(1, %s)""",
     "pgqueuer": """TRUNCATE pgqueuer, pgqueuer_log, pgqueuer_statistics;
         INSERT INTO pgqueuer (priority, entrypoint, status, payload, heartbeat, execute_after)
         SELECT 0, 'noop', 'queued', NULL, now(), now() FROM generate_series(1, %s)""",
 }
 SEND = {
     "bare": "INSERT INTO bare_job (payload, t0) VALUES ('{}', %s); NOTIFY bare",
-    "ours": f"INSERT INTO jr_task_announcements (kind, assignee, payload) VALUES ('noop', '{ASSIGNEE}', jsonb_build_object('t0', %s))",
+    "ours": f"""INSERT INTO jr_task_announcements (kind, assignee, payload)
+        VALUES ('noop', '{ASSIGNEE}', jsonb_build_object('t0', %s))""",
     "procrastinate": """SELECT procrastinate_defer_jobs_v1(ARRAY[ROW('default', 'noop', 0, NULL, NULL,
         jsonb_build_object('t0', %s), NULL)::procrastinate_job_to_defer_v1])""",
     "pgqueuer": """INSERT INTO pgqueuer (priority, entrypoint, status, payload, heartbeat, execute_after)

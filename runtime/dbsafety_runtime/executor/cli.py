@@ -54,6 +54,8 @@ def cli(context: click.Context, /, config: Path | None, dsn: str | None, dsn_ser
     """The task executor on PostgreSQL."""
     if dsn and log.redact(dsn) != dsn:
         raise SettingsError("a password in the command line is visible to everyone: use the environment or PGPASSFILE")
+    if dsn_service:
+        dsn = dsn or ""  # a service on the command line beats a DSN in the environment
     context.obj = load_settings(Settings, "executor", config, dsn=dsn, service=dsn_service, **given)
     log.configure(context.obj.log_format, context.obj.log_level)
 
