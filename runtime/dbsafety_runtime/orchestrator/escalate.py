@@ -38,14 +38,17 @@ class ApiError(Exception):
         self.wait = wait
 
 
-@dataclass(frozen=True, slots=True)
 class GitHub:
-    """The four calls we need, on any server that speaks GitHub's REST API."""
+    """The four calls we need, on any server that speaks GitHub's REST API; `seconds` bounds each of them."""
 
-    base_url: str
-    repo: str
-    token: str = ""
-    seconds: float = 10.0
+    def __init__(self, base_url: str, repo: str, token: str = "", seconds: float = 10.0) -> None:
+        headers = {"Accept": "application/vnd.github+json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self.repo = repo
+        self._client = httpx.Client(
+            base_url=base_url.rstrip("/"), headers=headers, timeout=seconds, follow_redirects=False
+        )
 
     def find(self, marker: str) -> str | None:
         """Return the number of the issue whose text holds `marker`; listing is exact where the search API lags."""
@@ -77,6 +80,10 @@ class GitHub:
         """Close an issue."""
         self._call("PATCH", f"/repos/{self.repo}/issues/{number}", data={"state": "closed"})
 
+    def shut(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
+
     def _call(
         self,
         method: str,
@@ -86,14 +93,8 @@ class GitHub:
         data: Mapping[str, object] | None = None,
     ) -> Any:
         forbid_open_transaction("a call to GitHub")
-        headers = {"Accept": "application/vnd.github+json"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
         try:
-            with httpx.Client(timeout=self.seconds, follow_redirects=False) as client:
-                reply = client.request(
-                    method, self.base_url.rstrip("/") + path, params=query, json=data, headers=headers
-                )
+            reply = self._client.request(method, path, params=query, json=data)
         except httpx.HTTPError as error:
             raise ApiError(f"{type(error).__name__}: {error}") from error
         if not reply.is_success:

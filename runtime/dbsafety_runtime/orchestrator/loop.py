@@ -69,10 +69,10 @@ class Orchestrator:
         self.treatment = Treatment(
             self.store, self.progress, manager, self.knowledge, catalogue.shipped(), settings, single
         )
-        github = (
+        self._github = (
             GitHub(settings.github_url, settings.github_repo, settings.github_token) if settings.github_url else None
         )
-        self.outbox = Outbox(self.store, github, self._instance())
+        self.outbox = Outbox(self.store, self._github, self._instance())
         self.stop = threading.Event()
         self._watch = Watch(detectors, settings.detector_limit)
         self._workers = Workers(settings.workers, "worker")
@@ -236,6 +236,8 @@ class Orchestrator:
         for item in self._running.values():
             if not item.future.running() and not item.future.done():
                 self.progress.release(item.task, 0.0)
+        if self._github is not None:
+            self._github.shut()
         self.knowledge.close()
         self.store.close_store()
         os.close(self._lock)

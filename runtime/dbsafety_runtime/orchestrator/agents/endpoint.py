@@ -89,7 +89,7 @@ class EndpointAgent:
         if (
             not isinstance(cited, list)
             or not cited
-            or not all(item in evidence for item in cited if isinstance(item, str))
+            or not all(type(item) is str and item in evidence for item in cited)
         ):
             raise AnswerRejected("the answer cites no evidence, or some it was not given")
         if not isinstance(values, dict) or set(values) != recipe.needs:
