@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -61,10 +62,21 @@ def in_executor(executor: Executor, job: bytes, files: Sequence[SourceFile]) -> 
         yield from future.result()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose processes end with the block; at once if it ends by an exception, such as Ctrl-C."""
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+    try:
+        yield pool
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _prepare() -> None:
@@ -88,17 +100,12 @@ def _start(pool: Executor, job: bytes, batch: Batch) -> _Task:
 
 
 def _collect(futures: Sequence[tuple[_Task, Batch]], unfinished: list[Batch]) -> Iterator[ModuleResult]:
-    try:
-        for future, batch in futures:
-            results = _results(future)
-            if results is None:
-                unfinished.append(batch)
-            else:
-                yield from results
-    except BaseException:
-        for future, _ in futures:
-            future.cancel()
-        raise
+    for future, batch in futures:
+        results = _results(future)
+        if results is None:
+            unfinished.append(batch)
+        else:
+            yield from results
 
 
 def _results(future: _Task) -> tuple[ModuleResult, ...] | None:

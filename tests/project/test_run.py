@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -178,3 +180,23 @@ def test_batches_hold_every_file_once_the_largest_first() -> None:
 
     assert batches[0] == (files[1],)
     assert sorted((file for batch in batches for file in batch), key=id) == sorted(files, key=id)
+
+
+class Waits:
+    """Keeps the process that unpickles it busy for ever."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return signal.pause, ()
+
+
+def test_an_interrupt_ends_the_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers, "_results", interrupt)
+    before = set(multiprocessing.active_children())
+
+    with pytest.raises(KeyboardInterrupt):
+        list(workers.in_processes(pickle.dumps(Waits()), [SourceFile("a.py", False, 10)], 1))
+
+    assert set(multiprocessing.active_children()) == before
