@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dbsafety_runtime.orchestrator import ledger
+from dbsafety_runtime.orchestrator.assembly import orchestrator_of
+from dbsafety_runtime.orchestrator.cli import main
+from dbsafety_runtime.orchestrator.demo import settings_for, targets
+from dbsafety_runtime.orchestrator.fleet import Fleet, build
+from dbsafety_runtime.orchestrator.localhub import LocalHub
+from dbsafety_runtime.orchestrator.store import IncidentStore
+
+CASES = {
+    "site": {"kind": "healthy"},
+    "moved": {"kind": "moved-directory", "known": "git"},
+    "script": {"kind": "moved-command", "known": "document"},
+    "port": {"kind": "port-orphan"},
+    "other": {"kind": "port-stranger", "known": "document"},
+    "spool": {"kind": "missing-data", "known": "near"},
+    "broken": {"kind": "no-interpreter"},
+}
+REPAIRED = {"moved", "script", "port", "other", "spool"}
+
+
+@pytest.mark.xdist_group("fleet")
+def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
+    fleet = Fleet()
+    for name, case in CASES.items():
+        build(fleet, name, case)
+    fleet.commit("All services")
+    with LocalHub() as hub, fleet:
+        work = orchestrator_of(settings_for(fleet, hub), fleet.manager)
+        work.refresh_knowledge()
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit:
+            work.cycle()
+            if targets(work, "verified") >= REPAIRED and targets(work, escalated=True) >= {"broken"}:
+                break
+        states = {service.name: service.state for service in fleet.manager.services()}
+        assert targets(work, "verified") == REPAIRED
+        assert targets(work, escalated=True) == {"broken"}
+        assert states == {**dict.fromkeys(CASES, "running"), "broken": "failed"}
+        assert [issue["title"] for issue in hub.issues] == ["path_invalid: broken"]
+        assert ledger.verify(work.store.db)[1] == ()
+        vendor = (fleet.conf / "moved.conf").read_text(encoding="utf-8")
+        assert "srv/moved" in vendor, "the vendor's file is not touched"
+        work.close()
+
+
+def run_cli(*words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dbsafety_runtime", "orchestrator", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **(environ or {})}
+    )
+
+
+@pytest.mark.xdist_group("fleet")
+def test_the_commands_around_a_running_orchestrator(tmp_path: Path) -> None:
+    fleet = Fleet()
+    build(fleet, "broken", {"kind": "never-existed"})
+    config = tmp_path / "c.toml"
+    config.write_text(
+        f"[orchestrator]\nstate = '{tmp_path}/state'\nsocket = '{fleet.socket}'\nprograms = '{fleet.conf}'\n"
+        "interval = 0.2\ngrace = 0.2\npatience = 0.5\nsettle = 0.5\n",
+        encoding="utf-8",
+    )
+    with fleet:
+        command = [sys.executable, "-m", "dbsafety_runtime", "orchestrator", "--config", str(config), "run"]
+        running = subprocess.Popen(command, stderr=subprocess.PIPE)
+        try:
+            limit = time.monotonic() + 30
+            while time.monotonic() < limit:
+                status = run_cli("--config", str(config), "status", "--json")
+                if status.returncode == 0 and "escalated" in status.stdout:
+                    break
+                time.sleep(0.2)
+            (task,) = [t for t in json.loads(status.stdout)["open"] if t["status"] == "escalated"]
+            assert (task["target"], task["type"], task["phase"]) == ("broken", "path_invalid", 4)
+            assert run_cli("--config", str(config), "health").stdout == "healthy: all is well\n"
+            second = run_cli("--config", str(config), "run")
+            assert (second.returncode, "another orchestrator holds" in second.stderr) == (2, True)
+            assert "Traceback" not in second.stderr
+            paused = run_cli("--config", str(config), "pause")
+            assert paused.stdout == "paused: everything\n"
+            assert run_cli("--config", str(config), "health").returncode == 1
+            rejected = run_cli("--config", str(config), "reject", str(task["id"]), "--reason", "to be removed")
+            assert rejected.stdout == f"task {task['id']} closed\n"
+        finally:
+            running.send_signal(signal.SIGTERM)
+            _, errors = running.communicate(timeout=20)
+        assert running.returncode == 0, errors
+        assert b"Traceback" not in errors
+    audit = run_cli("--config", str(config), "verify-audit")
+    assert (audit.returncode, audit.stdout.endswith("rows, complete\n")) == (0, True)
+    report = run_cli("--config", str(config), "report", "--out", str(tmp_path / "r.html"))
+    assert report.stdout == f"{tmp_path}/r.html\n"
+    assert "rejected: to be removed" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    backup = run_cli("--config", str(config), "backup", str(tmp_path / "copy.db"))
+    assert backup.returncode == 0
+    copy = IncidentStore.init_database(tmp_path / "copy.db")
+    assert ledger.verify(copy.db)[1] == ()
+    copy.close_store()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["status"], "there is no such database; `run` creates it"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["explain", "x"], "'x' is not a valid integer"),
+        (["--config", "nowhere.toml", "status"], "nowhere.toml: cannot be read"),
+        (["scan", "--once"], "supervisord does not answer"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.out + captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_an_unknown_manager_or_setting_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[orchestrator]\nmanager = 'initd'\n", encoding="utf-8")
+    assert main(["--config", str(config), "scan", "--once"]) == 2
+    assert capsys.readouterr().err == "orchestrator: there is no service manager 'initd': supervisord or systemd\n"
+    config.write_text("[orchestrator]\nmanger = 'systemd'\n", encoding="utf-8")
+    assert main(["--config", str(config), "status"]) == 2
+    assert "unknown setting orchestrator.manger" in capsys.readouterr().err
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for verb in ("run", "scan", "status", "explain", "approve", "reject", "pause", "resume", "health", "report",
+                 "verify-audit", "backup", "demo"):  # fmt: skip
+        assert f"\n  {verb}" in text
+
+
+@pytest.mark.slow
+def test_the_demonstration_ends_well(tmp_path: Path) -> None:
+    done = run_cli("demo", "--out", str(tmp_path / "r.html"))
+    assert done.returncode == 0, done.stdout
+    assert "7 repaired, 2 escalated, website untouched" in done.stdout
