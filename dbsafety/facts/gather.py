@@ -96,6 +96,8 @@ class _Gatherer:
             case _:
                 if isinstance(node, _TRIES):
                     function.has_handlers = True
+                if isinstance(node, ast.Try):
+                    function.tries.append(node)
                 if isinstance(node, ast.Assign):
                     function.assigns.extend((t, node.value) for t in node.targets if isinstance(t, ast.Attribute))
                 self._bind_statement(node, scope)

@@ -89,7 +89,7 @@ class Scope:
 class FunctionInfo:
     """A function, method, lambda, or the module body itself.
 
-    `calls`, `returns`, `yields` and `assigns` (attribute targets with their value) are those of this body, nested
+    `calls`, `returns`, `yields` and `assigns` (attribute targets with their value) and `tries` are those of this body, nested
     functions left out.
     """
 
@@ -102,6 +102,7 @@ class FunctionInfo:
     returns: list[ast.Return] = field(default_factory=list)
     yields: list[ast.Yield | ast.YieldFrom] = field(default_factory=list)
     assigns: list[tuple[ast.Attribute, ast.expr]] = field(default_factory=list)
+    tries: list[ast.Try] = field(default_factory=list)
     has_handlers: bool = False
 
     @property
@@ -172,3 +173,8 @@ class ModuleIndex:
     callers: dict[str, list[tuple[ast.Call, FunctionInfo]]] = field(default_factory=dict)
     star_imports: list[str] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
+
+    def sole_owner(self, attribute: str) -> ClassInfo | None:
+        """The only class of the module whose methods assign `self.<attribute>`."""
+        owners = [cls for cls in self.classes if attribute in cls.attributes]
+        return owners[0] if len(owners) == 1 else None

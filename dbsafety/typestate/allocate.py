@@ -18,6 +18,7 @@ from dbsafety.typestate.values import (
     Mode,
     class_key,
     merge_modes,
+    param_key,
     scope_key,
 )
 
@@ -49,7 +50,15 @@ def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "")
     if stored is not None:
         cls, name = stored
         return class_key(defining_class(resolver, cls, name), name)
-    return scope_key(target.scope, target.name)
+    return variable_key(target.scope, target.name)
+
+
+def variable_key(scope: Scope, name: str) -> Key:
+    """The key of what a variable holds; a parameter that is assigned again keeps its own."""
+    function = scope.function
+    if scope.kind == "function" and function is not None and name in [arg.arg for arg in function.parameters]:
+        return param_key(function, name)
+    return scope_key(scope, name)
 
 
 def target_of(call: ast.Call, scope: Scope) -> Target | None:
@@ -68,8 +77,13 @@ def opening_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: Driver
             if keyword.arg == switch.name:
                 told = told_mode(resolver, keyword.value, scope, spec, switch)
                 mode = mode if told is None else told
+    return switched_mode(resolver, call, scope, spec) or mode
+
+
+def switched_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec) -> Mode | None:
+    """The mode that the function holding `call` switches the result to, None when it does not."""
     modes = list(_switched(resolver, call, scope, spec))
-    return merge_modes(modes) if modes else mode
+    return merge_modes(modes) if modes else None
 
 
 def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec) -> Iterator[Mode]:

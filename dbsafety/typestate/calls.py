@@ -167,7 +167,9 @@ def _told(
     if cached:
         return value.moved(Key("global", info.module.path, info.qualname))
     if key.kind in ("local", "site"):
-        return value.moved(allocate.key_for(resolver, call, scope, key.name if key.kind == "local" else ""))
+        mode = allocate.switched_mode(resolver, call, scope, resolver.table.driver(value.driver))
+        key = allocate.key_for(resolver, call, scope, key.name if key.kind == "local" else "")
+        return replace(value, key=key, mode=mode or value.mode)
     return value
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, Switch
 from dbsafety.facts.scopes import FunctionInfo
-from dbsafety.typestate.allocate import told_mode
+from dbsafety.typestate.allocate import told_mode, variable_key
 from dbsafety.typestate.automaton import Outcome, Raised, Seen, State, Tx, idle, leave, perform
 from dbsafety.typestate.blocks import Block, BlockKind
 from dbsafety.typestate.catch import Match, clause_matches
@@ -16,7 +16,7 @@ from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.ops import CallFacts, Op
 from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.relation import RAISED_OF, THROW, Exit, Relation, Relations, Start, Subject
-from dbsafety.typestate.values import Function, Instance, Key, Mode, class_key, handles, param_key, scope_key
+from dbsafety.typestate.values import Function, Instance, Key, Mode, class_key, handles, param_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,23 @@ class Effects:
             match target, node.value:
                 case (ast.Name(id=name), ast.Constant(value=None)):
                     owner = self.frame.scope.find(name)
-                    if owner is not None and scope_key(owner, name) == self.key:
+                    if owner is not None and variable_key(owner, name) == self.key:
                         return State(Tx.UNBOUND)
+                case (ast.Name(id=name), value) if self._rebinds(name, value):
+                    return State(Tx.UNBOUND)
                 case (ast.Attribute(value=base, attr=name), ast.Constant(value=None)) if self._is_attribute(base, name):
                     return State(Tx.UNBOUND)
                 case (ast.Attribute(value=base, attr=name), value):
                     state = self._switch(base, name, value, state)
         return state
+
+    def _rebinds(self, name: str, value: ast.expr) -> bool:
+        """Whether the variable that held the connection now holds another one."""
+        owner = self.frame.scope.find(name)
+        if owner is None or variable_key(owner, name) != self.key:
+            return False
+        found = handles(self.frame.resolver.evaluate(value, self.frame.scope))
+        return bool(found) and all(handle.key != self.key for handle in found)
 
     def _is_attribute(self, base: ast.expr, name: str) -> bool:
         if self.key.kind != "attr" or self.key.name != name:

@@ -11,7 +11,7 @@ from dbsafety.drivers.spec import HandleKind
 from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
-from dbsafety.typestate import annotations, attributes, calls, managers, parameters
+from dbsafety.typestate import annotations, attributes, calls, evidence, managers, parameters
 from dbsafety.typestate.values import (
     EMPTY,
     LIMIT,
@@ -25,6 +25,7 @@ from dbsafety.typestate.values import (
     Key,
     Nothing,
     Value,
+    borrowed_key,
     scope_key,
 )
 
@@ -115,7 +116,8 @@ class Resolver:
             case ast.Name(id=name):
                 return self._name(name, scope)
             case ast.Attribute(value=value, attr=attr):
-                return _union(self.attribute(base, attr) for base in self.evaluate(value, scope))
+                bases = self.evaluate(value, scope)
+                return _union(self.attribute(base, attr) for base in bases) if bases else self._by_owner(value, attr, scope)
             case ast.Call():
                 return calls.evaluate_call(self, node, scope)
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
@@ -140,13 +142,25 @@ class Resolver:
         owner = scope.find(name)
         if owner is not None:
             given = self._given(owner, name)
-            return given if given is not None else self.variable(owner, name)
+            found = given if given is not None else self.variable(owner, name)
+            if not found and owner.function is not None and owner.function.tries and owner.kind == "function":
+                found = evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name))
+            return found
         index = _index_of(scope)
         for base in index.star_imports if index is not None else ():
             found = self.dotted(f"{base}.{name}")
             if any(not isinstance(value, External) or self._is_known(value.dotted) for value in found):
                 return found
         return frozenset((External(name),)) if name in _BUILTINS else EMPTY
+
+    def _by_owner(self, value: ast.expr, attr: str, scope: Scope) -> frozenset[Value]:
+        """`something.attr`, where one class of the module alone keeps a handle under that name."""
+        function = scope.module_scope().function
+        owner = function.module.sole_owner(attr) if function is not None and isinstance(value, ast.Attribute) else None
+        if owner is None:
+            return EMPTY
+        found = self.attribute(Instance(owner), attr)
+        return frozenset(calls.from_other_module(v) for v in found if isinstance(v, Handle))
 
     def _given(self, owner: Scope, name: str) -> frozenset[Value] | None:
         if not self.given or owner.function is None:

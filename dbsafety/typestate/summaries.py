@@ -119,8 +119,8 @@ class Summaries:
 
     def _can_return(self, function: FunctionInfo) -> bool:
         cfg = self.frame(function).cfg
-        if cfg.truncated:
-            return True
+        if cfg.truncated or cfg.is_generator:
+            return True  # calling a generator function only makes the generator
         frame = self.frame(function)
         seen = {cfg.entry}
         pending = [cfg.entry]

@@ -19,7 +19,8 @@ class Key(NamedTuple):
     """Identity of a connection object.
 
     `kind` is "local" (a variable of the function `owner`), "param", "attr" (attribute of the class `owner`), "global"
-    (variable of the module `owner`) or "site" (an allocation that no name holds).
+    (variable of the module `owner`), "site" (an allocation that no name holds) or "borrowed" (a variable whose origin is
+    unknown).
     """
 
     kind: str
@@ -189,6 +190,14 @@ def scope_key(scope: Scope, name: str) -> Key:
     if scope.kind == "class":
         return Key("attr", f"{scope.module}:{scope.qualname}", name)
     return Key("local", f"{scope.module}:{scope.qualname}", name)
+
+
+def borrowed_key(scope: Scope, name: str) -> Key:
+    """The key of a handle that came from somewhere unknown; a parameter's lives on with the caller."""
+    function = scope.function
+    if function is not None and name in [argument.arg for argument in function.parameters]:
+        return param_key(function, name)
+    return Key("borrowed", f"{scope.module}:{scope.qualname}", name)
 
 
 def param_key(function: FunctionInfo, name: str) -> Key:
