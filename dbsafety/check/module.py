@@ -61,13 +61,16 @@ def check_module(
     of databases, so that a syntax error is reported. Never raises for what the file holds: what Python cannot parse is
     DBS001, a rule that fails is a RuleCrash among the faults.
     """
-    if not (named or worth_parsing(data)):
+    worth_it = worth_parsing(data)
+    if not (named or worth_it):
         return ModuleResult(path)
     codes = session.codes_for(path)
     try:
         module = SourceModule.parse(data, path)
     except SourceFault as fault:
         return _unparsed(fault, data, path, session, codes)
+    if not worth_it:
+        return ModuleResult(path)
     return _analysed(module, session, codes, kinds)
 
 

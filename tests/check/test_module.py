@@ -199,3 +199,9 @@ def test_settings_that_name_what_does_not_exist(settings: Settings, message: str
         checked("x = 1", settings=settings)
 
     assert str(caught.value).startswith(message)
+
+
+def test_a_named_file_that_speaks_of_no_database_is_parsed_but_not_analysed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbsafety.check.module.relevant", lambda data: False)
+
+    assert codes(checked('bug("DBS101")\n', named=True)) == []
