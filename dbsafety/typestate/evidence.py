@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
@@ -29,19 +29,18 @@ def _drivers(resolver: Evaluator, attempt: ast.Try, function: FunctionInfo) -> I
     for handler in attempt.handlers:
         if handler.type is None:
             continue
-        for value in _flat(resolver.evaluate(handler.type, function.scope)):
-            found = resolver.table.error(value.dotted) if isinstance(value, External) else None
+        for dotted in _classes(resolver.evaluate(handler.type, function.scope)):
+            found = resolver.table.error(dotted)
             if found is not None and not found[0].is_async:
                 yield found[0]
 
 
-def _flat(values: frozenset[Value]) -> Iterator[Value]:
-    for value in sorted(values, key=str):
-        if isinstance(value, Items):
-            for item in value.items:
-                yield from sorted(item, key=str)
-        else:
-            yield value
+def _classes(values: frozenset[Value]) -> Sequence[str]:
+    """The dotted names of the classes from outside the project that a handler names, alone or in a tuple."""
+    tuples = (item for value in values if isinstance(value, Items) for item in value.items)
+    named = (*values, *(value for item in tuples for value in item))
+    # Never sorted by `str`: the text of a value holds all that it refers to, which may be the whole project.
+    return sorted(value.dotted for value in named if isinstance(value, External))
 
 
 def _kind(attempt: ast.Try, name: str, driver: DriverSpec) -> HandleKind | None:
