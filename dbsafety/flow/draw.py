@@ -22,10 +22,7 @@ def draw(cfg: Cfg) -> str:
 
 
 def _line(step: Step) -> str:
-    kind = f"{step.kind.value}/{step.why.value}" if step.why else step.kind.value
-    parts = [f"{step.index:>4} {step.line:>4}  {kind}"]
-    if text := _code(step.node):
-        parts.append(text)
+    parts = [title(step)]
     if step.succ:
         parts.append("-> " + ", ".join(map(_edge, step.succ)))
     if step.exc is not None:
@@ -35,6 +32,13 @@ def _line(step: Step) -> str:
     return " ".join(parts)
 
 
+def title(step: Step) -> str:
+    """Index, source line, kind and code of a step."""
+    kind = f"{step.kind.value}/{step.why.value}" if step.why else step.kind.value
+    text = code(step.node)
+    return f"{step.index:>4} {step.line:>4}  {kind}" + (f" {text}" if text else "")
+
+
 def _edge(edge: Edge) -> str:
     if edge.kind is EdgeKind.FLOW:
         return str(edge.target)
@@ -42,7 +46,7 @@ def _edge(edge: Edge) -> str:
     return f"{edge.kind.value}{label} {edge.target}"
 
 
-def _code(node: ast.AST | None) -> str:
+def code(node: ast.AST | None) -> str:
     """The start of the source of `node`; nothing for statements with a body, whose line says enough."""
     match node:
         case ast.expr() | ast.pattern():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import HandleKind
+from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
 from dbsafety.typestate import annotations
@@ -114,14 +114,24 @@ def argument_for(call: ast.Call, function: FunctionInfo, name: str) -> ast.expr 
 
 
 def _by_name(resolver: Evaluator, function: FunctionInfo, name: str, key: Key) -> frozenset[Value]:
-    kind = HandleKind.CONNECTION if name in _CONNECTION_NAMES else HandleKind.CURSOR if name in _CURSOR_NAMES else None
+    kind = kind_by_name(name)
     if kind is None:
         return EMPTY
-    roots = {dotted.partition(".")[0] for dotted in function.module.imported}
-    drivers = [spec for spec in resolver.table.drivers if roots.intersection(spec.roots)]
+    drivers = imported_drivers(resolver, function)
     if len(drivers) != 1 or drivers[0].is_async:
         return EMPTY
     return frozenset((Handle(drivers[0].name, kind, key, Mode.TRANSACTION, Confidence.LOW),))
+
+
+def kind_by_name(name: str) -> HandleKind | None:
+    """The kind of handle that a parameter's name speaks of."""
+    return HandleKind.CONNECTION if name in _CONNECTION_NAMES else HandleKind.CURSOR if name in _CURSOR_NAMES else None
+
+
+def imported_drivers(resolver: Evaluator, function: FunctionInfo) -> list[DriverSpec]:
+    """The drivers that the module of the function imports."""
+    roots = {dotted.partition(".")[0] for dotted in function.module.imported}
+    return [spec for spec in resolver.table.drivers if roots.intersection(spec.roots)]
 
 
 def _is_static(function: FunctionInfo) -> bool:
