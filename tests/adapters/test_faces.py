@@ -67,8 +67,10 @@ def engine(data: bytes) -> list[Place]:
 
 @pytest.mark.parametrize("face", [command_line, flake8, pylint])
 def test_every_face_shows_the_same(face: Callable[..., list[tuple[str, Place]]], tmp_path: Path) -> None:
+    # Under newer Pythons pylint cannot parse files whose lines end with CR alone; the engine can.
+    layouts = [data for name, data in LAYOUTS.items() if not (face is pylint and name == "CR")]
     expected = {}
-    for number, data in enumerate(LAYOUTS.values()):
+    for number, data in enumerate(layouts):
         (tmp_path / f"m{number}.py").write_bytes(data)
         expected[f"m{number}.py"] = engine(data)
     found: dict[str, list[Place]] = {name: [] for name in expected}
