@@ -89,8 +89,8 @@ class Scope:
 class FunctionInfo:
     """A function, method, lambda, or the module body itself.
 
-    `calls`, `returns`, `yields` and `assigns` (attribute targets with their value) and `tries` are those of this body, nested
-    functions left out.
+    `calls`, `returns`, `yields` and `assigns` (attribute targets with their value) and `tries` are those of this body,
+    nested functions left out.
     """
 
     node: FunctionNode

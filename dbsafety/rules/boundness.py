@@ -73,8 +73,8 @@ def _attempt_of(view: FunctionView, node: ast.AST) -> ast.Try | None:
 
 
 def _uses(view: FunctionView, name: str, attempt: ast.Try, opening: ast.stmt, held: Handle) -> Iterator[Use]:
-    regions = [*attempt.handlers, *([attempt.finalbody] if attempt.finalbody else [])]
-    inside = {id(n): i for i, region in enumerate(regions) for part in _parts(region) for n in ast.walk(part)}
+    regions = [*(handler.body for handler in attempt.handlers), attempt.finalbody]
+    inside = {id(n): i for i, region in enumerate(regions) for part in region for n in ast.walk(part)}
     seen: set[tuple[int, Bound]] = set()
     for step, state in _Walk(view, name, held).reach():
         for node in _loads(step, name):
@@ -87,10 +87,6 @@ def _uses(view: FunctionView, name: str, attempt: ast.Try, opening: ast.stmt, he
             if (region, Bound.UNBOUND) in seen and state is Bound.NONE:
                 continue
             yield Use(name, node, state, attempt, opening, held)
-
-
-def _parts(region: ast.ExceptHandler | list[ast.stmt]) -> list[ast.stmt]:
-    return region.body if isinstance(region, ast.ExceptHandler) else region
 
 
 def _loads(step: Step, name: str) -> list[ast.Name]:

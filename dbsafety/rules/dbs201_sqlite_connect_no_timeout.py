@@ -8,12 +8,11 @@ sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; fo
 `factory`. In test files it has low confidence, hence is not shown by default.
 
 ## Why it matters
-A connection that meets another writer waits for its timeout and then fails with
-`sqlite3.OperationalError: database is locked`. The default is 5 seconds, which is enough while transactions are short and
-writers few; with many writers, or slow work inside transactions, the last in the queue fails. `timeout=` sets how long a
-connection waits for a *busy* database. It is no cure for a lock that is never released (see DBS108, DBS204): there it
-only makes every failure slower. Nor does it help a transaction that has read before it writes: that fails at once,
-whatever the timeout.
+A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is
+locked`. The default is 5 seconds, which is enough while transactions are short and writers few; with many writers, or
+slow work inside transactions, the last in the queue fails. `timeout=` sets how long a connection waits for a *busy*
+database. It is no cure for a lock that is never released (see DBS108, DBS204): there it only makes every failure
+slower. Nor does it help a transaction that has read before it writes: that fails at once, whatever the timeout.
 
 ## Example
 ```python
@@ -53,6 +52,7 @@ from dbsafety.rules.databases import Place, place_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
+from dbsafety.typestate.values import External
 
 RULE = Rule(
     code="DBS201",
@@ -105,6 +105,15 @@ def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: Cons
         return True
     if any(name == "timeout" and position < len(call.args) for position, name in positions.items()):
         return True
-    if any(keyword.arg in (None, "timeout", "factory") for keyword in call.keywords):
+    if any(keyword.arg in (None, "timeout", "factory") for keyword in call.keywords) or _is_partial(view, call.func):
         return True
     return view.module.sends(op.key, "busy_timeout")
+
+
+def _is_partial(view: FunctionView, func: ast.expr) -> bool:
+    """Whether the callable was made by `functools.partial`, which may hold a timeout."""
+    owner = view.scope.find(func.id) if isinstance(func, ast.Name) else None
+    bindings = owner.bindings[func.id] if owner is not None and isinstance(func, ast.Name) else []
+    made = [(b.value.func, b.scope) for b in bindings if isinstance(b.value, ast.Call)]
+    found = (value for part, scope in made for value in view.resolver.evaluate(part, scope))
+    return any(isinstance(value, External) and value.dotted == "functools.partial" for value in found)

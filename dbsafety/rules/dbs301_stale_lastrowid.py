@@ -7,9 +7,10 @@ It is quiet after a plain INSERT, and for `OR IGNORE` and `DO NOTHING` where `ro
 UPDATE` rowcount is 1 while lastrowid is stale: there only RETURNING or a SELECT is right.
 
 ## Why it matters
-When nothing was inserted, `lastrowid` keeps the id of the last row that the *connection* inserted before, by any cursor,
-into any table; on a new cursor it is None, on a fresh connection 0. `if cur.lastrowid > 0` is then true, and the id
-belongs to another row. With None it fails with `TypeError: '>' not supported between instances of 'NoneType' and 'int'`.
+When nothing was inserted, `lastrowid` keeps the id of the last row that the *connection* inserted before, by any
+cursor, into any table; on a new cursor it is None, on a fresh connection 0. `if cur.lastrowid > 0` is then true, and
+the id belongs to another row. With None it fails with `TypeError: '>' not supported between instances of 'NoneType'
+and 'int'`.
 
 ## Example
 ```python
@@ -79,8 +80,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(read.node),
             f"`{read.cursor}.lastrowid` is stale when {call_text(view, read.insert)} on line {read.insert.lineno} "
-            f"inserts nothing ({read.conflict.value}): it then is the id of an earlier insert of the connection, of any "
-            f"table, or None; {cure}",
+            f"inserts nothing ({read.conflict.value}): it then is the id of an earlier insert of the connection, of "
+            f"any table, or None; {cure}",
             confidence=read.handle.confidence,
             trace=(
                 Step(view.path, Span.of(read.insert), f"may insert nothing ({read.conflict.value})"),

@@ -11,7 +11,6 @@ from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.sql import Conflict
 from dbsafety.flow.graph import EdgeKind, Step, StepKind
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Handle, handles
 
 _RISKY = (Conflict.IGNORE, Conflict.NOTHING, Conflict.UPDATE)
@@ -47,9 +46,9 @@ def stale_reads(view: FunctionView) -> Iterator[Read]:
     found: dict[int, Read] = {}
     for call, op in view.ops():
         conflict = op.statement.conflict
-        if conflict not in _RISKY or conflict is None or op.effect is not Effect.EXECUTE or not op.spec.keeps_lock:
+        if conflict is None or conflict not in _RISKY or op.effect is not Effect.EXECUTE or not op.spec.keeps_lock:
             continue
-        for node, test in _reads(view, call, op, conflict):
+        for node, test in _reads(view, call, conflict):
             cursor = ast.unparse(node.value) if not isinstance(node.value, ast.Call) else "cursor"
             known = found.get(id(node))
             if known is None or (known.test is None and test is not None):
@@ -57,9 +56,7 @@ def stale_reads(view: FunctionView) -> Iterator[Read]:
     yield from sorted(found.values(), key=lambda read: (read.node.lineno, read.node.col_offset))
 
 
-def _reads(
-    view: FunctionView, call: ast.Call, op: Op, conflict: Conflict
-) -> Iterator[tuple[ast.Attribute, ast.expr | None]]:
+def _reads(view: FunctionView, call: ast.Call, conflict: Conflict) -> Iterator[tuple[ast.Attribute, ast.expr | None]]:
     direct = view.parents.get(id(call))
     if isinstance(direct, ast.Attribute) and direct.attr == "lastrowid":
         yield direct, None

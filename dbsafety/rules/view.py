@@ -14,11 +14,12 @@ from dbsafety.model.finding import Confidence
 from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.ops import CallFacts, Op
+from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.report import Swallow, entry_state, outlives, swallows
 from dbsafety.typestate.search import Search
 from dbsafety.typestate.summaries import Summaries
-from dbsafety.typestate.values import Evaluator, External, Handle, Key, Nothing, handles
+from dbsafety.typestate.values import Evaluator, External, Handle, Key, Nothing, handles, param_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class ModuleView:
         return tuple(FunctionView(self, info) for info in self.index.functions)
 
     def name_for(self, dotted: str, scope: Scope) -> str | None:
-        """The expression by which the thing `dotted` can be named in `scope`: by its own name, or through its module."""
+        """The expression that names the thing `dotted` in `scope`: its own name, or an attribute of its module."""
         module, _, member = dotted.rpartition(".")
         current: Scope | None = scope
         while current is not None:
@@ -58,8 +59,24 @@ class ModuleView:
         return None
 
     def sends(self, key: Key, words: str) -> bool:
-        """Whether some statement whose text holds `words` is sent on the connection anywhere in the module."""
-        return any(op.sql is not None and words in op.sql.lower() for view in self.functions for _, op in view.ops(key))
+        """Whether a statement whose text holds `words` is sent on the connection anywhere in the module, also by a
+        function that gets it as an argument.
+        """
+        keys = {key, *self._inside(key)}
+        ops = (op for view in self.functions for _, op in view.ops() if op.key in keys)
+        return any(op.sql is not None and words in op.sql.lower() for op in ops)
+
+    def _inside(self, key: Key) -> Iterator[Key]:
+        """The keys by which the functions that are called with the connection know it."""
+        for view in self.functions:
+            for call, facts in view.calls():
+                if key not in facts.passed:
+                    continue
+                for target in facts.targets:
+                    for argument in target.info.parameters:
+                        value = argument_for(call, target.info, argument.arg)
+                        if any(h.key == key for h in handles(self.resolver.evaluate(value, view.scope))):
+                            yield param_key(target.info, argument.arg)
 
     @cached_property
     def is_script(self) -> bool:

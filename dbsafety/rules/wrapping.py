@@ -87,7 +87,7 @@ def _is_handle(view: FunctionView, node: ast.expr) -> bool:
 
 def _idle_closes(view: FunctionView, ops: list[tuple[ast.Call, Op]]) -> list[ast.stmt]:
     """The `conn.close()` statements, which the block makes idle."""
-    found = []
+    found: list[ast.stmt] = []
     for node, op in ops:
         statement = view.statement_of(node)
         if op.effect is Effect.CLOSE and isinstance(statement, ast.Expr) and statement.value is node:

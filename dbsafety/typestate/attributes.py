@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, FunctionInfo
-from dbsafety.typestate import annotations
+from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.values import (
     EMPTY,
     Class,
@@ -105,7 +105,7 @@ def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
         case BindKind.CLASS if binding.cls is not None:
             values = frozenset((Class(binding.cls),))
     if binding.annotation is not None and not any(isinstance(v, Handle) for v in values):
-        values |= annotations.annotated(resolver, binding.annotation, binding.scope, key)
+        values |= annotated(resolver, binding.annotation, binding.scope, key)
     return values
 
 

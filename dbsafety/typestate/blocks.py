@@ -110,12 +110,12 @@ def _inner_keys(resolver: Evaluator, value: Manager, function: FunctionInfo) -> 
     inside: list[Handle] = []
     for node in function.yields:
         inside.extend(handles(resolver.evaluate(node.value, function.scope)))
-    pairs = []
-    for told in outer:
-        for own in inside:
-            if own.driver == told.driver and own.key != told.key and not own.key.persistent:
-                pairs.append((told.key, own.key))
-    return tuple(pairs)
+    return tuple(
+        (told.key, own.key)
+        for told in outer
+        for own in inside
+        if own.driver == told.driver and own.key != told.key and not own.key.persistent
+    )
 
 
 def _on_stack(resolver: Evaluator, item: ast.withitem, scope: Scope, function: FunctionInfo) -> Iterator[Block]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
-from dbsafety.typestate import annotations
+from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.values import (
     EMPTY,
     Class,
@@ -37,7 +37,7 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
     if argument is None:
         return EMPTY
     outer = function.scope.parent or function.scope
-    found = annotations.annotated(resolver, argument.annotation, outer, key)
+    found = annotated(resolver, argument.annotation, outer, key)
     if found:
         return _joined(resolver, function, name, found)
     passed: set[Value] = set()
@@ -57,7 +57,7 @@ def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: froz
     """A cursor parameter beside a connection parameter of the same driver is taken to be its cursor."""
     if not any(isinstance(v, Handle) and v.kind is HandleKind.CURSOR for v in values):
         return values
-    others = [arg.arg for arg in function.parameters if arg.arg != name and arg.arg != function.self_name]
+    others = [arg.arg for arg in function.parameters if arg.arg not in (name, function.self_name)]
     for other in others:
         if other not in _CONNECTION_NAMES:
             continue

@@ -11,7 +11,8 @@ from dbsafety.drivers.spec import HandleKind
 from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
-from dbsafety.typestate import annotations, attributes, calls, evidence, managers, parameters
+from dbsafety.typestate import attributes, calls, evidence, managers, parameters
+from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.values import (
     EMPTY,
     LIMIT,
@@ -117,7 +118,8 @@ class Resolver:
                 return self._name(name, scope)
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
-                return _union(self.attribute(base, attr) for base in bases) if bases else self._by_owner(value, attr, scope)
+                found = (self.attribute(base, attr) for base in bases)
+                return _union(found) if bases else self._by_owner(value, attr, scope)
             case ast.Call():
                 return calls.evaluate_call(self, node, scope)
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
@@ -198,7 +200,7 @@ class Resolver:
             case BindKind.VALUE:
                 values = _unpack(self.evaluate(binding.value, binding.scope), binding.path)
                 if not any(isinstance(v, Handle) for v in values) and binding.annotation is not None:
-                    values |= annotations.annotated(self, binding.annotation, owner, scope_key(owner, name))
+                    values |= annotated(self, binding.annotation, owner, scope_key(owner, name))
                 return values
             case BindKind.WITH:
                 return _unpack(self.entered(self.evaluate(binding.value, binding.scope)), binding.path)

@@ -86,7 +86,7 @@ class Summaries:
         return Search(self.frame(function), subject, self, spec)
 
     def touched(self, function: FunctionInfo) -> dict[Key, Handle]:
-        """The connections that the function, or anything it calls, works on; a local one of a callee is not among them."""
+        """The connections that the function, or anything it calls, works on, without the local ones of callees."""
         known = self._touched.get(id(function))
         if known is not None:
             return known

@@ -19,8 +19,8 @@ class Key(NamedTuple):
     """Identity of a connection object.
 
     `kind` is "local" (a variable of the function `owner`), "param", "attr" (attribute of the class `owner`), "global"
-    (variable of the module `owner`), "site" (an allocation that no name holds) or "borrowed" (a variable whose origin is
-    unknown).
+    (variable of the module `owner`), "site" (an allocation that no name holds) or "borrowed" (a variable whose origin
+    is unknown).
     """
 
     kind: str
