@@ -76,6 +76,8 @@ def _reads(view: FunctionView, call: ast.Call, conflict: Conflict) -> Iterator[t
         if step.kind is StepKind.CALL and isinstance(step.node, ast.Call) and _overwrites(view, step.node, names):
             continue
         for node in _lastrowids(step, names):
+            if _chosen(view, node, names, conflict):
+                continue
             yield node, step.node if step.kind is StepKind.TEST and isinstance(step.node, ast.expr) else None
         for edge in step.succ:
             if not _tested(step, edge.kind, names, conflict):
@@ -113,16 +115,32 @@ def _lastrowids(step: Step, names: frozenset[str]) -> list[ast.Attribute]:
 
 def _tested(step: Step, kind: EdgeKind, names: frozenset[str], conflict: Conflict) -> bool:
     """Whether the edge is taken only when a row was inserted."""
-    if step.kind is not StepKind.TEST or conflict is Conflict.UPDATE:
+    if step.kind is not StepKind.TEST or conflict is Conflict.UPDATE or not isinstance(step.node, ast.expr):
         return False
-    match step.node:
-        case ast.Attribute(attr="rowcount", value=value):
-            return kind is EdgeKind.TRUE and ast.unparse(value) in names
-        case ast.Compare(left=ast.Attribute(attr="rowcount", value=value), ops=[operator], comparators=[right]):
-            if ast.unparse(value) not in names or not isinstance(right, ast.Constant):
-                return False
-            inserted = _means_inserted(operator, right.value)
-            return inserted is not None and inserted is (kind is EdgeKind.TRUE)
+    return _says_inserted(step.node, names) is (kind is EdgeKind.TRUE)
+
+
+def _says_inserted(test: ast.expr, names: frozenset[str]) -> bool | None:
+    """Whether the test is true when a row was inserted (True) or when none was (False); None when it tells nothing."""
+    match test:
+        case ast.Attribute(attr="rowcount", value=value) if ast.unparse(value) in names:
+            return True
+        case ast.Compare(
+            left=ast.Attribute(attr="rowcount", value=value), ops=[operator], comparators=[ast.Constant(value=number)]
+        ) if ast.unparse(value) in names:
+            return _means_inserted(operator, number)
+    return None
+
+
+def _chosen(view: FunctionView, node: ast.expr, names: frozenset[str], conflict: Conflict) -> bool:
+    """Whether a conditional expression reads the id only when a row was inserted."""
+    inner: ast.AST = node
+    for outer in view.around(node):
+        if isinstance(outer, ast.stmt):
+            break
+        if isinstance(outer, ast.IfExp) and inner in (outer.body, outer.orelse):
+            return conflict is not Conflict.UPDATE and _says_inserted(outer.test, names) is (inner is outer.body)
+        inner = outer
     return False
 
 
