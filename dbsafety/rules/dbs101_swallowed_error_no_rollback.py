@@ -93,7 +93,7 @@ RULE = Rule(
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each handler that leaves an aborted transaction behind."""
     for swallow in view.swallows:
-        if verdict(swallow) is not Verdict.LEFT_ABORTED:
+        if verdict(view, swallow) is not Verdict.LEFT_ABORTED:
             continue
         end = first_end(swallow, End.STATEMENT, End.FUNCTION)
         if end is None:

@@ -79,9 +79,9 @@ RULE = Rule(
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each statement that runs in an aborted transaction."""
     for swallow in view.swallows:
-        if verdict(swallow) is not Verdict.USED_ABORTED:
+        if verdict(view, swallow) is not Verdict.USED_ABORTED:
             continue
-        end = first_end(swallow, End.INSIDE, End.STATEMENT)
+        end = first_end(swallow, End.INSIDE, End.RETRY)
         if end is None:
             continue
         last = last_statement(swallow.paths[end])

@@ -69,7 +69,7 @@ RULE = Rule(
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each handler behind which the failed transaction is committed."""
     for swallow in view.swallows:
-        if verdict(swallow) is not Verdict.COMMITTED:
+        if verdict(view, swallow) is not Verdict.COMMITTED:
             continue
         commit = last_statement(swallow.paths[End.COMMIT])
         failing = swallow.fails.get(End.COMMIT)

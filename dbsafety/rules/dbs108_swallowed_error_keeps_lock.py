@@ -83,7 +83,7 @@ RULE = Rule(
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each handler that leaves the lock of a failed write behind."""
     for swallow in view.swallows:
-        if verdict(swallow) is not Verdict.KEEPS_LOCK:
+        if verdict(view, swallow) is not Verdict.KEEPS_LOCK:
             continue
         failing = swallow.fails.get(End.FUNCTION)
         name = connection_name(view, swallow.subject.key, swallow.subject.handle)

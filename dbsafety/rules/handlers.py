@@ -19,11 +19,13 @@ class Verdict(Enum):
     """DBS102: another statement is sent inside the handler, or by the next turn of the same `try`."""
     COMMITTED = "committed"
     """DBS103: a commit follows on every swallowing path."""
+    LOST_ROWS = "lost rows"
+    """DBS107: the next turn of a loop writes on, all in one transaction."""
     KEEPS_LOCK = "keeps lock"
     """DBS108."""
 
 
-def verdict(swallow: Swallow) -> Verdict:
+def verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     """The most telling verdict for the handler."""
     ends = swallow.paths
     if End.INSIDE in ends:
@@ -32,20 +34,29 @@ def verdict(swallow: Swallow) -> Verdict:
         if End.FUNCTION in ends:
             return Verdict.KEEPS_LOCK
         return Verdict.COMMITTED if End.COMMIT in ends else Verdict.NONE
-    if End.STATEMENT in ends and _same_attempt(swallow):
-        return Verdict.USED_ABORTED
+    if End.RETRY in ends:
+        return Verdict.LOST_ROWS if _writes(view, swallow) else Verdict.USED_ABORTED
     if End.FUNCTION in ends or End.STATEMENT in ends:
         return Verdict.LEFT_ABORTED
     return Verdict.COMMITTED if End.COMMIT in ends else Verdict.NONE
 
 
-def _same_attempt(swallow: Swallow) -> bool:
-    """Whether the next statement stands in the body of the `try` whose handler swallowed: a loop, a retry."""
-    last = swallow.paths[End.STATEMENT][-1]
-    handler = swallow.handler
-    return (
-        any(handler in attempt.handlers for attempt in last.tries) if isinstance(handler, ast.ExceptHandler) else False
-    )
+def _writes(view: FunctionView, swallow: Swallow) -> bool:
+    """Whether the statement that fails is known to write what the turn of a `for` loop brings: a row, not a retry."""
+    failing = swallow.fails.get(End.RETRY)
+    node = failing.node if failing is not None else None
+    loop = enclosing_loop(view, node) if node is not None else None
+    if not isinstance(node, ast.Call) or not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    targets = {name.id for name in ast.walk(loop.target) if isinstance(name, ast.Name)}
+    if not any(isinstance(name, ast.Name) and name.id in targets for name in ast.walk(node)):
+        return False
+    return any(op.statement.writes for op in view.frame.call(node).ops if op.key == swallow.subject.key)
+
+
+def enclosing_loop(view: FunctionView, node: ast.AST) -> ast.For | ast.AsyncFor | ast.While | None:
+    """The innermost loop of this function around `node`."""
+    return next((outer for outer in view.around(node) if isinstance(outer, (ast.For, ast.AsyncFor, ast.While))), None)
 
 
 def is_broad(handler: ast.ExceptHandler, view: FunctionView) -> bool:

@@ -89,7 +89,7 @@ def witness(view: FunctionView, swallow: Swallow, end: End) -> tuple[Step, ...]:
     if swallow.handler_step is not None:
         steps.append(_step(view, swallow.handler_step, f"caught by {handler_text(swallow.handler)}"))
     last = last_statement(path)
-    if end in (End.STATEMENT, End.INSIDE):
+    if end in (End.STATEMENT, End.RETRY, End.INSIDE):
         steps.append(_step(view, last, f"{call_text(view, last.node)} runs in the failed transaction"))
     elif end is End.COMMIT:
         steps.append(_step(view, last, f"{call_text(view, last.node)} ends the failed transaction"))

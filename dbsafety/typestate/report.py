@@ -1,4 +1,4 @@
-"""What the analysis saw in a function: errors that end in a handler, and where the failed transaction goes from there."""
+"""What the analysis saw in a function: errors that end in a handler, and where the failed transaction goes then."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class End(Enum):
     """The function ends normally and the connection lives on."""
     STATEMENT = "statement"
     """Another statement is sent."""
+    RETRY = "retry"
+    """Another statement of the same `try` is sent: the next turn of a loop, a retry."""
     COMMIT = "commit"
     """It is committed."""
     INSIDE = "inside"
@@ -94,8 +96,10 @@ def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> 
     own = f"{function.module.path}:{function.qualname}"
     if key.kind == "local" and key.owner != own:
         return True
-    for node in (*function.returns, *function.yields):
-        if any(h.key == key for h in handles(summaries.resolver.evaluate(node.value, function.scope))):
+    # `yield from cursor` yields rows.
+    handed = [*(r.value for r in function.returns), *(y.value for y in function.yields if isinstance(y, ast.Yield))]
+    for node in handed:
+        if any(h.key == key for h in handles(summaries.resolver.evaluate(node, function.scope))):
             return True
     return False
 
@@ -111,11 +115,20 @@ def _collect(
         if sight.what is Seen.COMMIT:
             _note(search, function, found, sight.node, End.COMMIT)
         elif search.spec.aborts:
-            _note(search, function, found, sight.node, End.STATEMENT if state.left else End.INSIDE)
+            _note(search, function, found, sight.node, _later(search, sight.node) if state.left else End.INSIDE)
     end = search.frame.cfg.return_end
     for node in search.parents:
         if node.step == end and node.state.tx is Tx.FAILED and node.state.left and node.state.by >= 0:
             _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
+
+
+def _later(search: Search, node: Node) -> End:
+    """Whether the statement after the handler belongs to the body of the handler's own `try`."""
+    handler = search.steps[node.state.by].node if node.state.by >= 0 else None
+    again = isinstance(handler, ast.ExceptHandler) and any(
+        handler in attempt.handlers for attempt in search.steps[node.step].tries
+    )
+    return End.RETRY if again else End.STATEMENT
 
 
 def _note(search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow], node: Node, end: End) -> None:
