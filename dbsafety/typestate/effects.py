@@ -61,6 +61,8 @@ class Effects:
             after = [new for outcome in outcomes for new in outcome.normal]
             states = tuple(dict.fromkeys((*after, *_untouched(op, states))))
         if not mine and targets is None:
+            if facts.may_switch and self.key in facts.passed:
+                return Transfer((switched(state, Mode.UNKNOWN),), _other(state))
             if state.tx is Tx.FAILED and self._may_repair(node, facts):
                 return Transfer((), ((Raised.OTHER, State(Tx.CLOSED)),))
             raised.extend(_other(state))

@@ -54,7 +54,8 @@ class CallFacts:
 
     `targets` are the project functions it may run. `passed` are the connections whose handle is an argument.
     `exits` marks a call that ends the process by SystemExit, `aborts` one that never returns in any way. `unknown`
-    marks a callee of which nothing is known; `may_end` one whose name says that it ends or replaces a connection.
+    marks a callee of which nothing is known; `may_end` one whose name says that it ends or replaces a connection, `may_switch`
+    one whose name says that it sets the mode.
     """
 
     ops: tuple[Op, ...] = ()
@@ -64,6 +65,7 @@ class CallFacts:
     aborts: bool = False
     unknown: bool = False
     may_end: bool = False
+    may_switch: bool = False
     owner: ClassInfo | None = None
 
 
@@ -120,6 +122,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         aborts=aborts,
         unknown=not known or (not ops and not targets and _is_unknown(callees)),
         may_end=any(word in name.lower() for word in _ENDING_WORDS),
+        may_switch="autocommit" in name.lower() or "isolation" in name.lower(),
         owner=_unknown_owner(resolver, func, scope) if not known else None,
     )
 

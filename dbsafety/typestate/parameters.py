@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
@@ -38,10 +39,11 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
         return EMPTY
     outer = function.scope.parent or function.scope
     found = annotated(resolver, argument.annotation, outer, key)
+    arguments = list(_passed(resolver, function, name))
     if found:
-        return _joined(resolver, function, name, found)
+        return _joined(resolver, function, name, _with_modes(found, arguments))
     passed: set[Value] = set()
-    for value in _passed(resolver, function, name):
+    for value in arguments:
         if isinstance(value, Handle):
             passed.add(
                 value if value.key.persistent else Handle(value.driver, value.kind, key, value.mode, value.confidence)
@@ -51,6 +53,15 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
     if passed:
         return _joined(resolver, function, name, frozenset(passed))
     return _joined(resolver, function, name, _by_name(resolver, function, name, key))
+
+
+def _with_modes(found: frozenset[Value], arguments: list[Value]) -> frozenset[Value]:
+    """A declared handle takes the mode of what the callers of this module pass, if they agree."""
+    modes = {value.mode for value in arguments if isinstance(value, Handle)}
+    if not modes or modes == {Mode.TRANSACTION}:
+        return found
+    mode = modes.pop() if len(modes) == 1 else Mode.UNKNOWN
+    return frozenset(replace(value, mode=mode) if isinstance(value, Handle) else value for value in found)
 
 
 def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: frozenset[Value]) -> frozenset[Value]:

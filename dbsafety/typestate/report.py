@@ -112,6 +112,8 @@ def _collect(
         state = sight.node.state
         if state.by == -2:
             continue
+        if _is_probe(search, sight.node):
+            continue
         if sight.what is Seen.COMMIT:
             _note(search, function, found, sight.node, End.COMMIT)
         elif search.spec.aborts:
@@ -120,6 +122,15 @@ def _collect(
     for node in search.parents:
         if node.step == end and node.state.tx is Tx.FAILED and node.state.left and node.state.by >= 0:
             _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
+
+
+def _is_probe(search: Search, node: Node) -> bool:
+    """Whether the statement only asks if the connection is alive (`SELECT 1`): its failure is the answer."""
+    call = search.steps[node.step].node
+    if not isinstance(call, ast.Call):
+        return False
+    texts = [op.sql for op in search.frame.call(call).ops if op.sql]
+    return bool(texts) and all(" ".join(text.split()).strip(";").upper() == "SELECT 1" for text in texts)
 
 
 def _later(search: Search, node: Node) -> End:
