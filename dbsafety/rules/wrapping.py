@@ -10,6 +10,9 @@ from dbsafety.model.span import Span
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
 
+_NO_MODE = frozenset({"row_factory", "text_factory", "cursor_factory"})
+"""Attributes that may be set inside the block: they say nothing about transactions."""
+
 
 def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | None, str]:
     """The plan for the connection that `call` opens, or None and the reason for the refusal."""
@@ -48,7 +51,7 @@ def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, stateme
     effects = {other.effect for _, other in ops}
     writes = any(other.statement.writes or other.statement.verb.value == "unknown" for _, other in ops if _sends(other))
     if Effect.AUTOCOMMIT in effects or any(
-        isinstance(a.value, ast.Name) and a.value.id == name for a, _ in view.info.assigns
+        isinstance(a.value, ast.Name) and a.value.id == name and a.attr not in _NO_MODE for a, _ in view.info.assigns
     ):
         return "the function changes the mode of the connection, which is not allowed inside its `with` block"
     if writes and Effect.COMMIT not in effects and op.mode is not None and op.mode.value == "transaction":
