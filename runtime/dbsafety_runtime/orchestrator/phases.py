@@ -26,6 +26,7 @@ from dbsafety_runtime.storage.lite import LiteTx
 KNOWN, ALONE, TOGETHER, HUMAN = 1, 2, 3, 4
 MOST_ATTEMPTS: Final = 3
 FALSE_ALARM_SECONDS: Final = 900.0
+WANING: Final = 6
 FALSE_ALARM: Final = "UPDATE tasks SET false_alarm = 1 WHERE id = ?"
 
 
@@ -195,6 +196,9 @@ class Treatment:
         if self._is_over(task):
             self.store.close_task(task.id, "resolved", "recovered", "gate")
             return
+        if self._wanes(task) and not gate.elapsed(task.first_seen, now, WANING * self.settings.patience):
+            self.progress.release(task, 1.0)
+            return
         text = plan.to_json() if plan else None
 
         def work(tx: LiteTx) -> None:
@@ -202,6 +206,13 @@ class Treatment:
                 announce(tx, task, why, plan)
 
         self.store.db.write(work)
+
+    def _wanes(self, task: Task) -> bool:
+        """The service runs, or its paths are there again, only not for long enough to be sure."""
+        if task.issue.type in gate.PROACTIVE:
+            return gate.elapsed(task.last_seen, self.store.clock(), 2 * self.settings.interval)
+        service = find(self.manager, task.issue.target)
+        return service is not None and service.state == "running" and task.issue.type != "flapping"
 
     def _is_over(self, task: Task) -> bool:
         now, service = self.store.clock(), find(self.manager, task.issue.target)

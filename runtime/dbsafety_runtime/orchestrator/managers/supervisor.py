@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ STATES: Final[Mapping[str, ServiceState]] = {
     "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "starting",
     "FATAL": "failed", "STOPPED": "stopped", "EXITED": "exited",
 }  # fmt: skip
+BAD_NAME: Final = 10  # also while a changed program is replaced
+NO_FILE: Final = 20
 ALREADY_STARTED: Final = 60
 NOT_RUNNING: Final = 70
 
@@ -58,13 +60,13 @@ class SupervisorManager:
         self._starts: dict[str, tuple[float, int]] = {}
         self._reloading = threading.Lock()
 
-    def _call(self, method: str, *args: object, ignore: int = 0) -> Any:
+    def _call(self, method: str, *args: object, ignore: Collection[int] = ()) -> Any:
         forbid_open_transaction("a call to supervisord")
         with xmlrpc.client.ServerProxy("http://localhost/RPC2", _UnixTransport(str(self._socket))) as server:
             try:
                 return getattr(server.supervisor, method)(*args)
             except xmlrpc.client.Fault as fault:
-                if fault.faultCode == ignore:
+                if fault.faultCode in ignore:
                     return None
                 raise ManagerError(f"supervisord: {method}: {fault.faultString}") from fault
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
@@ -105,18 +107,18 @@ class SupervisorManager:
     def log_tail(self, service: str) -> str:
         """Return the end of a program's output; '' when there is no log."""
         tails = [
-            (self._call(f"tailProcess{stream}Log", service, 0, TAIL_BYTES, ignore=20) or [""])[0]
+            (self._call(f"tailProcess{stream}Log", service, 0, TAIL_BYTES, ignore=(BAD_NAME, NO_FILE)) or [""])[0]
             for stream in ("Stdout", "Stderr")
         ]
         return "".join(tails)
 
     def start(self, service: str) -> None:
         """Start a program without waiting for it."""
-        self._call("startProcess", service, False, ignore=ALREADY_STARTED)
+        self._call("startProcess", service, False, ignore=(ALREADY_STARTED,))
 
     def stop(self, service: str) -> None:
         """Stop a program; no error when it does not run."""
-        self._call("stopProcess", service, True, ignore=NOT_RUNNING)
+        self._call("stopProcess", service, True, ignore=(NOT_RUNNING,))
 
     def reset(self, service: str) -> None:
         """Nothing to forget: supervisord lets a FATAL program be started."""
