@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dbsafety.cli import check, explain, fix
+from dbsafety.cli import check, debug, explain, fix
 from dbsafety.cli.console import complain, make_tolerant
 from dbsafety.cli.options import parser
 from dbsafety.model.faults import DbsafetyError
@@ -22,12 +22,14 @@ _ADD: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "fix": fix.add,
     "explain": explain.add_explain,
     "rules": explain.add_rules,
+    "debug": debug.add,
 }
 _RUN: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": check.command,
     "fix": fix.command,
     "explain": explain.explain,
     "rules": explain.rules,
+    "debug": debug.command,
 }
 
 

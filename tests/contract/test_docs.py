@@ -87,7 +87,7 @@ def test_commands_in_pages_exist_with_their_options(page: Path) -> None:
     unknown = [
         f"{command} {option}"
         for command, rest in re.findall(
-            r"dbsafety (check|fix|explain|rules)\b([^`\n|]*)", page.read_text(encoding="utf-8")
+            r"dbsafety (check|fix|explain|rules|debug)\b([^`\n|]*)", page.read_text(encoding="utf-8")
         )
         for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest.partition(" # ")[0])
         if option not in options_of(command)
