@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_status_refreshes_until_interrupted(run: Run, monkeypatch: pytest.Monkey
         if len(pauses) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_module.time, "sleep", pause)
+    monkeypatch.setattr(cli_module, "time", SimpleNamespace(sleep=pause))
     assert run("status", "--watch", "0.5")[0] == 130
     assert pauses == [0.5] * 3
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
+from dbsafety_runtime.executor import demo
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import embedded
 from dbsafety_runtime.ops.embedded import EmbeddedError, EmbeddedPostgres, Identity, StopMode, running_dsn
@@ -63,6 +64,14 @@ def test_14_15_the_server_restarts_under_a_worker(own_server: EmbeddedPostgres, 
     queue.store.close()
     assert seconds < 2.0, "the bound of promise 6"
     assert_invariants(dsn, tasks=21)
+
+
+def test_14_a_worker_ends_while_the_server_is_away(own_server: EmbeddedPostgres) -> None:
+    with WorkerThread(own_server.dsn, HANDLERS) as worker:
+        wait_until(lambda: worker.worker._ready)
+        own_server.stop()
+        assert demo._open_tasks(Store(Target(own_server.dsn))) == -1
+        assert worker.stop() == 0
 
 
 def test_22_a_server_without_free_connections(own_server: EmbeddedPostgres) -> None:

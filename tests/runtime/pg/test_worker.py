@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from dataclasses import replace
 import psycopg2
 import pytest
 
+from dbsafety_runtime.executor import pulse as pulse_module
 from dbsafety_runtime.executor import queue as queues
 from dbsafety_runtime.executor import slots as slots_module
 from dbsafety_runtime.executor import worker as worker_module
 from dbsafety_runtime.executor.handlers import Context, GiveUp, Handler
+from dbsafety_runtime.executor.listener import Wake
 from dbsafety_runtime.executor.model import Outcome
 from dbsafety_runtime.executor.pulse import WorkerIdInUse
 from dbsafety_runtime.executor.queue import TaskQueue
@@ -600,3 +603,43 @@ def test_outcome_of_a_lost_attempt_does_not_disturb_the_others(dsn: str) -> None
     assert ([outcome.task.task_id for outcome in turn.refused], turn.settled) == ([1], {2: "completed"})
     queue.store.close()
     assert_invariants(dsn, tasks=2)
+
+
+def test_an_id_taken_over_ends_the_process(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session with the lock is lost and somebody else gets the lock first: this process must not go on."""
+    codes: list[int] = []
+
+    def leave(code: int) -> None:
+        codes.append(code)
+        raise SystemExit(code)
+
+    monkeypatch.setattr(pulse_module.os, "_exit", leave)
+    with WorkerThread(dsn, NOOP) as worker:
+        running(dsn, worker)
+        other = psycopg2.connect(dsn, connect_timeout=5)
+        waiting = threading.Thread(
+            target=lambda: other.cursor().execute(
+                "SELECT pg_advisory_lock(7237, hashtext(%s))", (str(worker.worker.options.worker_id),)
+            )
+        )
+        waiting.start()
+        wait_until(lambda: query(dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+        end_sessions(dsn, "dbsafety:pulse:%")
+        wait_until(lambda: codes)
+        waiting.join(10)
+        other.close()
+    assert codes == [70]
+
+
+def test_waiting_on_a_socket_that_was_closed_meanwhile() -> None:
+    wake = Wake()
+    left, right = socket.socketpair()
+    number = left.fileno()
+    left.close()
+    right.close()
+    assert wake.wait(5.0, number) is False
+    wake.set()
+    wake.set()
+    assert (wake.wait(5.0), wake.take(), wake.take()) == (False, True, False)
+    wake.close()
+    wake.set()
