@@ -293,7 +293,7 @@ def test_code_that_is_nested_too_deeply(capsys: pytest.CaptureFixture[str], monk
     def deep(function: object) -> str:
         return deep(function)
 
-    monkeypatch.setitem(debug._SHOW, "cfg", deep)  # type: ignore[arg-type]
+    monkeypatch.setitem(debug._SHOW, "cfg", deep)
 
     assert refused(capsys, "cfg", "store.py") == "dbsafety: error: store.py: the code is nested too deeply to follow\n"
 
@@ -420,7 +420,9 @@ def test_why_a_parameter_is_unknown(source: str, capsys: pytest.CaptureFixture[s
 def test_keys_of_connections_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     Path("keys.py").write_text(KEYS, encoding="utf-8")
 
-    assert shown(capsys, "resolve", "keys.py:f") == """\
+    assert (
+        shown(capsys, "resolve", "keys.py:f")
+        == """\
 keys.py:7 f
   8       `conn`            sqlite3 connection: parameter `conn` of f; in transactions; high confidence
   9       `shared`          sqlite3 connection: variable `shared` of the module; in transactions; high confidence
@@ -433,6 +435,7 @@ high confidence
   17      `later`           sqlite3 connection: `later` of f, from an unknown origin; in transactions; \
 medium confidence: by another module, or by how it is used
 """
+    )
 
 
 KEYS = """\
