@@ -63,7 +63,7 @@ def run(out: Path, say: Say) -> int:
     fleet = Fleet()
     for name, case in CASES.items():
         build(fleet, name, case)
-    fleet.commit("Document the services")
+    fleet.save("Document the services")
     with LocalHub() as hub, fleet:
         say(f"{len(CASES)} programs under a private supervisord, a local GitHub-compatible server at {hub.url}")
         work = orchestrator_of(settings_for(fleet, hub), fleet.manager)

@@ -120,7 +120,7 @@ class Fleet:
             names |= {f"GIT_{role}_NAME": "demo", f"GIT_{role}_EMAIL": "demo@example.org"}
         subprocess.run(["git", "-C", str(self.code), *arguments], check=True, env={**os.environ, **names})
 
-    def commit(self, message: str) -> None:
+    def save(self, message: str) -> None:
         """Commit everything in the code folder."""
         self._git("add", "-A")
         self._git("commit", "-q", "--allow-empty", "-m", message)
@@ -254,10 +254,10 @@ def _moved(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
     script.write_text(f"#!/bin/sh\n# {name}\nexec {fleet.command()}\n", encoding="utf-8")
     script.chmod(0o755)
     if "git" in known:
-        fleet.commit(f"Add {name}")
+        fleet.save(f"Add {name}")
         new.parent.mkdir(exist_ok=True)
         old.rename(new)
-        fleet.commit(f"Move {name} to the new platform folder")
+        fleet.save(f"Move {name} to the new platform folder")
     if "document" in known:
         path = new if kind == "moved-directory" else new / "run"
         _document(fleet, name, f"{name} was moved from {old} and now lives in {path} since the platform change.")

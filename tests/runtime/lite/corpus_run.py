@@ -50,7 +50,7 @@ def wave(programs: Sequence[Mapping[str, str]], suffix: str, state: Path) -> dic
     fleet = Fleet()
     for program in programs:
         build(fleet, f"{program['name']}{suffix}", program)
-    fleet.commit("All services")
+    fleet.save("All services")
     with LocalHub() as hub, fleet:
         work = orchestrator_of(settings_for(fleet, hub, state), fleet.manager)
         try:

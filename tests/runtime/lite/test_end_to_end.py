@@ -35,7 +35,7 @@ def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
     fleet = Fleet()
     for name, case in CASES.items():
         build(fleet, name, case)
-    fleet.commit("All services")
+    fleet.save("All services")
     with LocalHub() as hub, fleet:
         work = orchestrator_of(settings_for(fleet, hub), fleet.manager)
         work.refresh_knowledge()
