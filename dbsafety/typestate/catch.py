@@ -23,7 +23,7 @@ class Match(Enum):
 _DBAPI_NAMES = frozenset(
     {"Error", "DatabaseError", "OperationalError", "IntegrityError", "ProgrammingError", "DataError", "InternalError"}
 )
-_BASE_ONLY = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit"})
+_BASE_ONLY = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit", "asyncio.CancelledError"})
 
 
 def clause_matches(resolver: Evaluator, node: ast.expr | None, scope: Scope, spec: DriverSpec, raised: Raised) -> Match:
@@ -59,6 +59,8 @@ def _external_matches(resolver: Evaluator, dotted: str, spec: DriverSpec, raised
         return Match.SURE
     if dotted == "Exception":
         return Match.NO if raised is Raised.BASE else Match.SURE
+    if dotted in _BASE_ONLY:
+        return Match.MAYBE if raised is Raised.BASE else Match.NO
     own = spec.errors.get(dotted)
     if own is not None and raised is Raised.DB:
         if own.covers:
@@ -67,7 +69,7 @@ def _external_matches(resolver: Evaluator, dotted: str, spec: DriverSpec, raised
     if resolver.table.error(dotted) is not None:
         return Match.MAYBE if raised is Raised.OTHER else Match.NO
     if raised is Raised.BASE:
-        return Match.MAYBE if dotted in _BASE_ONLY or dotted.endswith("CancelledError") else Match.NO
+        return Match.MAYBE if dotted.endswith("CancelledError") else Match.NO
     if raised is Raised.DB:
         return Match.NO if hasattr(builtins, dotted) else _dbapi_name(dotted.rpartition(".")[2])
     return Match.MAYBE
