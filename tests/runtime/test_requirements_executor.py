@@ -82,7 +82,7 @@ ELSEWHERE: dict[str, str] = {
     "E28": "measured, not asserted in one test: `python tests/runtime/error_paths.py` after a run under coverage",
     "S01": "the dogfood test of the whole project covers the runtime, without suppressions",
     "S02": "golden fixtures of the linter",
-    "S05": "two worker processes on one database stand for two hosts (E06, E19); the orchestrator's side is its own test",
+    "S05": "two worker processes on one database stand for two hosts (E06, E19); the orchestrator has its own test",
 }
 PROMISES: dict[str, str] = {
     "at-least-once execution": f"{PG}/test_processes.py::test_1_to_5_kill_9_at_each_stage",
@@ -94,7 +94,8 @@ PROMISES: dict[str, str] = {
     "a failed statement never affects the next unit of work":
         f"{PG}/test_queue.py::test_18_each_statement_of_each_method_fails_and_the_next_call_succeeds",
     "recovery is bounded": f"{PG}/test_soak.py::test_recovery_times",
-    "effects in the same database can be exactly once": f"{PG}/test_worker.py::test_effect_and_completion_in_one_commit",
+    "effects in the same database can be exactly once":
+        f"{PG}/test_worker.py::test_effect_and_completion_in_one_commit",
 }  # fmt: skip
 
 

@@ -235,7 +235,9 @@ class EmbeddedPostgres:
 
     def _spawn(self) -> None:
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
-        with (self._home / "server.log").open("wb") as log:
+        log_file = self._home / "server.log"
+        log_file.unlink(missing_ok=True)  # orphans of a crashed server still write into the old one
+        with log_file.open("wb") as log:
             self._server = subprocess.Popen(
                 self._command(["postgres", "-D", self.data_dir, *options]),
                 stdin=subprocess.DEVNULL,
