@@ -22,10 +22,8 @@ def text_of(node: ast.expr | None, scope: Scope, depth: int = 0) -> str | None:
     if node is None or depth > _DEPTH:
         return None
     match node:
-        case ast.Constant(value=str() as value):
-            return value
-        case ast.Constant(value=bytes() as raw):
-            return raw.decode("latin-1")
+        case ast.Constant(value=value):
+            return _literal(value)
         case ast.JoinedStr(values=values):
             return "".join(_part(value, scope, depth) for value in values)
         case ast.BinOp(left=left, op=ast.Mod()):
@@ -42,6 +40,12 @@ def text_of(node: ast.expr | None, scope: Scope, depth: int = 0) -> str | None:
             first, second = text_of(body, scope, depth + 1), text_of(orelse, scope, depth + 1)
             return first if first == second else None
     return None
+
+
+def _literal(value: object) -> str | None:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None
 
 
 def _part(value: ast.expr, scope: Scope, depth: int) -> str:

@@ -72,10 +72,9 @@ class _Gatherer:
         self.stack.extend((node, scope, function) for node in reversed(nodes))
 
     def _visit(self, node: ast.AST, scope: Scope, function: FunctionInfo) -> None:
-        if node.__class__ in _PLAIN:
-            self._children(node, scope, function)
-            return
         match node:
+            case _ if node.__class__ in _PLAIN:
+                pass
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
                 self._function(node, scope, function)
                 return
@@ -94,14 +93,17 @@ class _Gatherer:
             case ast.Global() | ast.Nonlocal():
                 self._declare(node, scope)
             case _:
-                if isinstance(node, _TRIES):
-                    function.has_handlers = True
-                if isinstance(node, ast.Try):
-                    function.tries.append(node)
-                if isinstance(node, ast.Assign):
-                    function.assigns.extend((t, node.value) for t in node.targets if isinstance(t, ast.Attribute))
+                self._note(node, function)
                 self._bind_statement(node, scope)
         self._children(node, scope, function)
+
+    def _note(self, node: ast.AST, function: FunctionInfo) -> None:
+        if isinstance(node, _TRIES):
+            function.has_handlers = True
+        if isinstance(node, ast.Try):
+            function.tries.append(node)
+        if isinstance(node, ast.Assign):
+            function.assigns.extend((t, node.value) for t in node.targets if isinstance(t, ast.Attribute))
 
     def _children(self, node: ast.AST, scope: Scope, function: FunctionInfo) -> None:
         """Push the children that can hold anything of interest, in source order."""
@@ -199,14 +201,14 @@ class _Gatherer:
             case ast.comprehension():
                 self._bind(node.target, node.iter, BindKind.ELEMENT, scope, node.target)
             case ast.With() | ast.AsyncWith():
-                for item in node.items:
-                    self._with_item(item, scope, node)
+                self._with_items(node, scope)
             case ast.ExceptHandler(name=str() as name):
                 _add(scope, name, Binding(BindKind.OTHER, scope, node))
 
-    def _with_item(self, item: ast.withitem, scope: Scope, node: ast.AST) -> None:
-        if item.optional_vars is not None:
-            self._bind(item.optional_vars, item.context_expr, BindKind.WITH, scope, node)
+    def _with_items(self, node: ast.With | ast.AsyncWith, scope: Scope) -> None:
+        for item in node.items:
+            if item.optional_vars is not None:
+                self._bind(item.optional_vars, item.context_expr, BindKind.WITH, scope, node)
 
     def _bind(
         self,

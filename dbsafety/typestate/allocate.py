@@ -92,19 +92,20 @@ def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpe
     if target is None or function is None:
         return
     names = _spellings(target)
+    attributes = {switch.name: switch for switch in spec.autocommit if switch.by is Switch.ATTRIBUTE}
     for attribute, value in function.assigns:
-        if ast.unparse(attribute.value) in names:
-            for switch in spec.autocommit:
-                if switch.by is Switch.ATTRIBUTE and switch.name == attribute.attr:
-                    yield told_mode(resolver, value, scope, spec, switch) or Mode.UNKNOWN
-    for other in function.calls:
-        func = other.func
-        if isinstance(func, ast.Attribute) and ast.unparse(func.value) in names:
-            for switch in spec.autocommit:
-                if switch.by is Switch.METHOD and switch.name == func.attr:
-                    argument = switch_argument(other, switch)
-                    if argument is not None:
-                        yield told_mode(resolver, argument, scope, spec, switch) or Mode.UNKNOWN
+        switch = attributes.get(attribute.attr)
+        if switch is not None and ast.unparse(attribute.value) in names:
+            yield told_mode(resolver, value, scope, spec, switch) or Mode.UNKNOWN
+    methods = {switch.name: switch for switch in spec.autocommit if switch.by is Switch.METHOD}
+    for call_on in function.calls:
+        func = call_on.func
+        switch = methods.get(func.attr) if isinstance(func, ast.Attribute) else None
+        if switch is None or not isinstance(func, ast.Attribute) or ast.unparse(func.value) not in names:
+            continue
+        argument = switch_argument(call_on, switch)
+        if argument is not None:
+            yield told_mode(resolver, argument, scope, spec, switch) or Mode.UNKNOWN
 
 
 def _spellings(target: Target) -> frozenset[str]:

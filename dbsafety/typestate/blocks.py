@@ -83,10 +83,25 @@ def _block(resolver: Evaluator, value: Value, scope: Scope) -> Iterator[Block]:
         case Handle(kind=HandleKind.POOL | HandleKind.FACTORY | HandleKind.CURSOR):
             return  # leaving them says nothing about the transaction (fact B4b)
         case Handle():
-            spec = resolver.table.driver(value.driver)
-            handle_spec = spec.handles.get(value.kind)
-            if handle_spec is not None and handle_spec.with_block is not None:
-                yield Block(BlockKind.HANDLE, (value.key,), value, spec, handle_spec.with_block)
+            yield from _handle_block(resolver, value)
+        case Manager():
+            yield from _manager_block(resolver, value, scope)
+        case Instance(info=info):
+            leave = method(resolver, info, "__exit__") or method(resolver, info, "__aexit__")
+            enter = method(resolver, info, "__enter__") or method(resolver, info, "__aenter__")
+            if leave is not None:
+                yield Block(BlockKind.CLASS, function=leave, enter=enter)
+
+
+def _handle_block(resolver: Evaluator, value: Handle) -> Iterator[Block]:
+    spec = resolver.table.driver(value.driver)
+    handle_spec = spec.handles.get(value.kind)
+    if handle_spec is not None and handle_spec.with_block is not None:
+        yield Block(BlockKind.HANDLE, (value.key,), value, spec, handle_spec.with_block)
+
+
+def _manager_block(resolver: Evaluator, value: Manager, scope: Scope) -> Iterator[Block]:
+    match value:
         case Manager(kind=ManagerKind.CLOSING, inner=inner):
             closed = [h for h in handles(inner) if h.kind is HandleKind.CONNECTION]
             for handle in closed:
@@ -98,11 +113,6 @@ def _block(resolver: Evaluator, value: Value, scope: Scope) -> Iterator[Block]:
         case Manager(kind=ManagerKind.NULL, inner=inner):
             for wrapped in _ordered(inner if not handles(inner) else EMPTY):
                 yield from _block(resolver, wrapped, scope)
-        case Instance(info=info):
-            leave = method(resolver, info, "__exit__") or method(resolver, info, "__aexit__")
-            enter = method(resolver, info, "__enter__") or method(resolver, info, "__aenter__")
-            if leave is not None:
-                yield Block(BlockKind.CLASS, function=leave, enter=enter)
 
 
 def _inner_keys(resolver: Evaluator, value: Manager, function: FunctionInfo) -> tuple[tuple[Key, Key], ...]:

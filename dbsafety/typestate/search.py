@@ -104,25 +104,31 @@ class Search:
     def successors(self, node: Node) -> Iterator[Node]:
         """Where control may go from `node`."""
         step = self.steps[node.step]
+        match step.node:
+            case ast.Call() as call if step.kind is StepKind.CALL:
+                yield from self._transfer(node, step, self.effects.call(call, node.state))
+            case ast.withitem() as item if step.kind is StepKind.WITH_ENTER:
+                yield from self._transfer(node, step, self.effects.enter(item, node.state))
+            case ast.withitem() as item if step.kind is StepKind.WITH_EXIT:
+                yield from self._with_exit(node, step, item)
+            case ast.expr() as test if step.kind is StepKind.TEST:
+                yield from self._test(node, step, test)
+            case _:
+                yield from self._control(node, step)
+
+    def _control(self, node: Node, step: Step) -> Iterator[Node]:
+        """Steps that do nothing to the connection but to lead on, to hold an exception back or to end the run."""
         match step.kind:
             case StepKind.RETURN_END:
                 self.exits.add((Exit.NORMAL, node.state))
             case StepKind.RAISE_END:
                 self.exits.add((EXIT_OF[node.flight or Raised.OTHER], node.state))
-            case StepKind.CALL if isinstance(step.node, ast.Call):
-                yield from self._transfer(node, step, self.effects.call(step.node, node.state))
-            case StepKind.WITH_ENTER if isinstance(step.node, ast.withitem):
-                yield from self._transfer(node, step, self.effects.enter(step.node, node.state))
-            case StepKind.WITH_EXIT if isinstance(step.node, ast.withitem):
-                yield from self._with_exit(node, step, step.node)
             case StepKind.DISPATCH:
                 yield from self._dispatch(node, step)
             case StepKind.RAISE:
                 yield self._raise(node, self._kind_raised(node, step), node.state)
             case StepKind.RESUME if step.why is Why.RAISE:
                 yield self._raise(node, node.aside[-1] if node.aside else Raised.OTHER, node.state)
-            case StepKind.TEST if isinstance(step.node, ast.expr):
-                yield from self._test(node, step, step.node)
             case StepKind.BIND if step.node is not None:
                 state = self.effects.bind(step.node, node.state)
                 yield from self._plain(node, step, state)
