@@ -231,16 +231,22 @@ class Resolver:
         return self._member(index, rest)
 
     def _member(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
-        first = names[0]
-        key = (id(index.scope), hash(first))
-        values = self._guarded(key, lambda: self._name(first, index.scope))
-        for name in names[1:]:
-            values = _union(self.attribute(value, name) for value in values)
+        values = self._guarded((id(index.scope), hash(names)), lambda: self._reached(index, names))
         return frozenset(calls.from_other_module(value) for value in values)
+
+    def _reached(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
+        """The last of `names` by way of the others; it may lead back to itself."""
+        *path, last = names
+        if not path:
+            return self._name(last, index.scope)
+        return _union(self.attribute(value, last) for value in self._member(index, tuple(path)))
 
     def attribute(self, base: Value, name: str) -> frozenset[Value]:
         """What `base.name` may be."""
         match base:
+            case External(dotted=dotted) if self._is_known(dotted):
+                # A driver's own source, where it is at hand, would lead back to the name that its table knows.
+                return frozenset((External(self.table.canonical(f"{dotted}.{name}")),))
             case External(dotted=dotted):
                 return self.dotted(f"{dotted}.{name}")
             case Instance(info=info) | Class(info=info):
