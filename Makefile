@@ -70,7 +70,11 @@ corpus: $(READY) ## score findings: LABELS=labels.jsonl (score.py beside it) TRE
 	@$(BIN)/dbsafety check --isolated --exit-zero --output-format jsonl "$(TREES)" \
 	  | $(PY) "$$(dirname "$(LABELS)")/score.py" - "$(TREES)" --labels "$(LABELS)"
 
-bench: $(READY) ## every script of benchmarks/
+.venv/.bench: $(READY)
+	@$(PY) -m pip install -qq --editable '.[bench]'
+	@touch $@
+
+bench: .venv/.bench ## every script of benchmarks/, beside the libraries it compares with (long)
 	@for script in benchmarks/*.py; do test -e "$$script" || { echo 'benchmarks/ holds no script'; exit 2; }; \
 	  echo "== $$script"; $(PY) "$$script" || exit; done
 
