@@ -57,8 +57,8 @@ class Tasks:
 ## Fix
 Unsafe: puts a rollback first in the handler, on the connection that failed, guarded by the driver's own error class, so
 that a dead connection does not hide the first error. A variable that may be unbound there is set to None before the
-`try`. There is no fix in a loop whose commit is outside (the earlier rows would be lost), inside a block that commits at
-its end, in asynchronous code, and where no name in scope is sure to be the connection.
+`try`. There is no fix in a loop whose commit is outside (the earlier rows would be lost), inside a block that commits
+at its end, in asynchronous code, and where no name in scope is sure to be the connection.
 
 ## Limits
 A connection the engine loses track of (passed to code it cannot see, kept in a container it does not understand) is

@@ -54,8 +54,8 @@ class CallFacts:
 
     `targets` are the project functions it may run. `passed` are the connections whose handle is an argument.
     `exits` marks a call that ends the process by SystemExit, `aborts` one that never returns in any way. `unknown`
-    marks a callee of which nothing is known; `may_end` one whose name says that it ends or replaces a connection, `may_switch`
-    one whose name says that it sets the mode.
+    marks a callee of which nothing is known; `may_end` one whose name says that it ends or replaces a connection,
+    `may_switch` one whose name says that it sets the mode.
     """
 
     ops: tuple[Op, ...] = ()

@@ -98,10 +98,8 @@ def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> 
         return True
     # `yield from cursor` yields rows.
     handed = [*(r.value for r in function.returns), *(y.value for y in function.yields if isinstance(y, ast.Yield))]
-    for node in handed:
-        if any(h.key == key for h in handles(summaries.resolver.evaluate(node, function.scope))):
-            return True
-    return False
+    values = (summaries.resolver.evaluate(node, function.scope) for node in handed)
+    return any(handle.key == key for some in values for handle in handles(some))
 
 
 def _collect(

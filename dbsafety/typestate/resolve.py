@@ -124,6 +124,15 @@ class Resolver:
                 return calls.evaluate_call(self, node, scope)
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
                 return self.evaluate(value, scope)
+            case ast.Subscript(value=value, slice=index):
+                return _union(_item(base, index) for base in self.evaluate(value, scope))
+            case ast.Lambda():
+                return _lambda(node, _index_of(scope))
+        return self._composed(node, scope)
+
+    def _composed(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
+        """Displays, comprehensions, and choices between expressions."""
+        match node:
             case ast.IfExp(body=body, orelse=orelse):
                 return self.evaluate(body, scope) | self.evaluate(orelse, scope)
             case ast.BoolOp(values=values):
@@ -134,10 +143,6 @@ class Resolver:
                 return frozenset((Elements(_union(self.evaluate(value, scope) for value in values)),))
             case ast.ListComp(elt=elt) | ast.GeneratorExp(elt=elt) | ast.SetComp(elt=elt):
                 return frozenset((Elements(self.evaluate(elt, scope)),))
-            case ast.Subscript(value=value, slice=index):
-                return _union(_item(base, index) for base in self.evaluate(value, scope))
-            case ast.Lambda():
-                return _lambda(node, _index_of(scope))
         return EMPTY
 
     def _name(self, name: str, scope: Scope) -> frozenset[Value]:
