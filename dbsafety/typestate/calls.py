@@ -199,3 +199,19 @@ def _is_cache(resolver: Evaluator, decorator: ast.expr, info: FunctionInfo) -> b
 def _decorates(resolver: Evaluator, node: ast.expr, info: FunctionInfo, names: frozenset[str]) -> bool:
     outer = info.scope.parent or info.scope
     return any(isinstance(v, External) and v.dotted in names for v in resolver.evaluate(node, outer))
+
+
+def is_recovering(resolver: Evaluator, info: FunctionInfo) -> bool:
+    """Whether a decorator of the project wraps the function in code that handles exceptions."""
+    outer = info.scope.parent or info.scope
+    for decorator in info.decorators:
+        node = decorator.func if isinstance(decorator, ast.Call) else decorator
+        for value in resolver.evaluate(node, outer):
+            if isinstance(value, Function) and _has_handling_wrapper(value.info):
+                return True
+    return False
+
+
+def _has_handling_wrapper(decorator: FunctionInfo) -> bool:
+    inside = f"{decorator.qualname}."
+    return any(info.has_handlers and info.qualname.startswith(inside) for info in decorator.module.functions)

@@ -11,6 +11,7 @@ from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.typestate.allocate import told_mode, variable_key
 from dbsafety.typestate.automaton import Outcome, Raised, Seen, State, Tx, idle, leave, perform
 from dbsafety.typestate.blocks import Block, BlockKind
+from dbsafety.typestate.calls import is_recovering
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.ops import CallFacts, Op
@@ -111,7 +112,8 @@ class Effects:
             related = True
             for key in keys:
                 inner = Subject(key, self.subject.handle.moved(key))
-                found |= self.relations.relation(target.info, inner, Start.ENTRY, _entering(state))
+                relation = self.relations.relation(target.info, inner, Start.ENTRY, _entering(state))
+                found |= _recovered(relation) if is_recovering(self.frame.resolver, target.info) else relation
         return self._told(found, state) if related else None
 
     def _keys_inside(self, node: ast.Call, target: Function) -> list[Key]:
@@ -306,6 +308,11 @@ def _untouched(op: Op, states: tuple[State, ...]) -> tuple[State, ...]:
         return ()
     ends = op.effect in (Effect.ROLLBACK, Effect.COMMIT, Effect.CLOSE, Effect.RELEASE)
     return tuple(state for state in states if not (ends and state.tx is Tx.FAILED))
+
+
+def _recovered(relation: Relation) -> Relation:
+    """The relation of a function whose decorator handles errors: it may have ended the transaction of a failed one."""
+    return frozenset((way, State(Tx.IDLE, s.auto) if s.tx is Tx.FAILED and s.by == -1 else s) for way, s in relation)
 
 
 def switched(state: State, mode: Mode) -> State:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dbsafety.drivers.spec import DriverSpec
 from dbsafety.flow.graph import Edge, EdgeKind, Step, StepKind, Why
+from dbsafety.typestate import flags
 from dbsafety.typestate.automaton import Raised, Seen, State, Tx
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.effects import Effects, Transfer
@@ -263,6 +264,9 @@ class Search:
 
     def _test(self, node: Node, step: Step, test: ast.expr) -> Iterator[Node]:
         truth = self._known_truth(test)
+        if truth is None and node.state.tx is Tx.FAILED and node.state.by >= 0 and self._is_local(test):
+            # Only what went through the handler is in this state, so its flags are those of the way here.
+            truth = flags.truth(test, [self.steps[point.step] for point in self.path(node)[:-1]])
         guard = self._guard(step.index, test)
         for edge in step.succ:
             wanted = edge.kind is EdgeKind.TRUE
@@ -274,6 +278,12 @@ class Search:
             yield self._along(node, edge, node.state)
         if step.exc is not None and node.state.tx is not Tx.FAILED:
             yield self._raise(node, Raised.OTHER, node.state)
+
+    def _is_local(self, test: ast.expr) -> bool:
+        """Whether the test asks for a variable that this function alone binds."""
+        name = test.left if isinstance(test, ast.Compare) else test
+        scope = self.frame.scope
+        return isinstance(name, ast.Name) and name.id in scope.bindings and name.id not in scope.outer_names
 
     def _guard(self, index: int, test: ast.expr) -> Predicate | None:
         if index not in self._guards:
