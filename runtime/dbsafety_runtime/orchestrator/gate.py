@@ -53,7 +53,7 @@ def judge(
     runs_again = is_healthy(service, now, settings.settle + settings.grace) and task.issue.type not in PROACTIVE
     if runs_again and elapsed(task.last_seen, now, settings.grace):
         return Verdict("recovered", "the service runs again")
-    cause = _cause(task, around.same_target)
+    cause = cause_of(task, around.same_target)
     if cause is not None:
         return Verdict("suppress", f"a symptom of task {cause.id} ({cause.issue.type})", cause.id)
     if around.alike > settings.storm and around.first_alike != task.id:
@@ -70,7 +70,7 @@ def judge(
     return Verdict("act", "not transient")
 
 
-def _cause(task: Task, others: Sequence[Task]) -> Task | None:
+def cause_of(task: Task, others: Sequence[Task]) -> Task | None:
     """Return another open task of the same target that explains this one."""
     causes = [other for other in others if (rank(other), other.id) < (rank(task), task.id) and other.parent is None]
     return min(causes, key=lambda other: (rank(other), other.id), default=None)

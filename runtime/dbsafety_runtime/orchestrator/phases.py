@@ -12,6 +12,7 @@ from dbsafety_runtime.orchestrator.agents.rules import GATE, PANEL, SINGLE, Agen
 from dbsafety_runtime.orchestrator.agents.views import VIEWS, Case
 from dbsafety_runtime.orchestrator.catalogue import Recipe
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
+from dbsafety_runtime.orchestrator.detectors.paths import path_issues
 from dbsafety_runtime.orchestrator.detectors.services import configured_port
 from dbsafety_runtime.orchestrator.escalate import announce, withdraw
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
@@ -87,6 +88,11 @@ class Treatment:
     def _diagnose(self, task: Task) -> None:
         if task.phase == HUMAN and task.plan is not None:
             self._fix(task, task.plan)
+            return
+        cause = gate.cause_of(task, self.store.around(task).same_target) if task.attempt == 0 else None
+        if cause is not None:
+            why = f"a symptom of task {cause.id} ({cause.issue.type})"
+            self._move(task, "suppressed", why, wait=gate.RECHECK_SECONDS, parent=cause.id)
             return
         best, notes = None, list[str]()
         if task.phase < HUMAN and task.attempt < MOST_ATTEMPTS:
@@ -208,16 +214,18 @@ class Treatment:
         self.store.db.write(work)
 
     def _wanes(self, task: Task) -> bool:
-        """The service runs, or its paths are there again, only not for long enough to be sure."""
-        if task.issue.type in gate.PROACTIVE:
-            return gate.elapsed(task.last_seen, self.store.clock(), 2 * self.settings.interval)
+        """The service runs, only not for long enough to be sure."""
         service = find(self.manager, task.issue.target)
-        return service is not None and service.state == "running" and task.issue.type != "flapping"
+        steady = ("flapping", *gate.PROACTIVE)
+        return service is not None and service.state == "running" and task.issue.type not in steady
 
     def _is_over(self, task: Task) -> bool:
+        if task.issue.type in gate.PROACTIVE:
+            config = self.manager.config(task.issue.target)
+            return config is None or not path_issues(config)
         now, service = self.store.clock(), find(self.manager, task.issue.target)
-        runs = gate.is_healthy(service, now, self.settings.settle)
-        return gate.elapsed(task.last_seen, now, self.settings.grace) and (runs or task.issue.type in gate.PROACTIVE)
+        unseen = gate.elapsed(task.last_seen, now, self.settings.grace)
+        return unseen and gate.is_healthy(service, now, self.settings.settle)
 
     def _recheck(self, task: Task) -> None:
         """An escalated issue may end by itself or by somebody's hand."""

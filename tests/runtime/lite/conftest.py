@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from dbsafety_runtime.ops.faults import PLAN
 from dbsafety_runtime.orchestrator.store import IncidentStore
@@ -36,6 +37,7 @@ def lite(tmp_path: Path) -> Iterator[LiteStore]:
 def no_faults() -> Iterator[None]:
     yield
     PLAN.clear()
+    structlog.reset_defaults()  # a command may have pointed the logs to a stream of its test
 
 
 @pytest.fixture

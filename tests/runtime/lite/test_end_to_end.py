@@ -39,7 +39,7 @@ def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
     with LocalHub() as hub, fleet:
         work = orchestrator_of(settings_for(fleet, hub), fleet.manager)
         work.refresh_knowledge()
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 120
         while time.monotonic() < limit:
             work.cycle()
             if targets(work, "verified") >= REPAIRED and targets(work, escalated=True) >= {"broken"}:
@@ -76,7 +76,7 @@ def test_the_commands_around_a_running_orchestrator(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "dbsafety_runtime", "orchestrator", "--config", str(config), "run"]
         running = subprocess.Popen(command, stderr=subprocess.PIPE)
         try:
-            limit = time.monotonic() + 30
+            limit = time.monotonic() + 60
             while time.monotonic() < limit:
                 status = run_cli("--config", str(config), "status", "--json")
                 if status.returncode == 0 and "escalated" in status.stdout:

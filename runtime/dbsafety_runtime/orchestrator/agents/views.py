@@ -15,8 +15,8 @@ from dbsafety_runtime.orchestrator.detectors.services import configured_port
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.managers.base import Manager, find
 from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, ServiceConfig
-from dbsafety_runtime.orchestrator.processes import listeners, orphans
+from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Service, ServiceConfig
+from dbsafety_runtime.orchestrator.processes import descends_from, listeners, orphans
 
 MISSING: Final = re.compile(
     r"(?:no such file or directory|does not exist|can't chdir|can't find command|FileNotFound)", re.IGNORECASE
@@ -167,11 +167,21 @@ def runtime_view(case: Case) -> Facts:
         evidence = runtime_evidence("file", needed, "inside the service's own directory")
         facts.add({"needed_directory": needed}, evidence, SURE)
     service = find(case.manager, issue.target)
-    port = issue.facts.get("port", "")
-    conflict = port.isdigit() and int(port) in listeners()
-    if service and case.config and not (old or conflict or facts.values or path_issues(case.config)):
+    if (
+        service
+        and case.config
+        and not (old or facts.values or path_issues(case.config) or _port_is_held(case, service))
+    ):
         facts.add({"sound": "yes"}, runtime_evidence("state", issue.target, "paths and ports are in order"), POSSIBLE)
     return facts
+
+
+def _port_is_held(case: Case, service: Service) -> bool:
+    """Starting a service whose port somebody else holds would only fail again."""
+    named = case.issue.facts.get("port", "")
+    port = int(named) if named.isdigit() else configured_port(case.config)
+    holder = listeners().get(port) if port else None
+    return holder is not None and not descends_from(holder, frozenset({service.pid} - {0}))
 
 
 def neighbours(path: str) -> list[str]:
