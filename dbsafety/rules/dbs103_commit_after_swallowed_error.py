@@ -77,7 +77,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
         effect = (
             f"{swallow.spec.server} silently rolls back and stores nothing"
             if swallow.spec.aborts
-            else f"{swallow.spec.server} stores what came before the error and nothing after it"
+            else f"{swallow.spec.server} stores what came before the error without what should have followed it"
         )
         yield RULE.at(
             view.path,

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import pairwise
 
 from dbsafety.drivers.spec import DriverSpec
 from dbsafety.facts.scopes import FunctionInfo
@@ -113,7 +114,8 @@ def _collect(
         if _is_probe(search, sight.node):
             continue
         if sight.what is Seen.COMMIT:
-            _note(search, function, found, sight.node, End.COMMIT)
+            if search.spec.aborts or not _of_its_own(search, sight.node):
+                _note(search, function, found, sight.node, End.COMMIT)
         elif search.spec.aborts:
             _note(search, function, found, sight.node, _later(search, sight.node) if state.left else End.INSIDE)
     end = search.frame.cfg.return_end
@@ -156,6 +158,16 @@ def _note(search: Search, function: FunctionInfo, found: dict[tuple[int, Key], S
     failing = _failing(search, path)
     if failing is not None:
         swallow.fails[end] = failing
+
+
+def _of_its_own(search: Search, node: Node) -> bool:
+    """Whether all that is committed are earlier turns of the statement that failed: a loop that skips bad rows, which
+    SQLite stores as it says (fact C5a).
+    """
+    path = search.path(node)
+    written = [b for b, a in pairwise(path) if a.state.dirty and not b.state.dirty]
+    failing = _failing(search, path)
+    return bool(written) and failing is not None and written[-1].step == failing.index
 
 
 def _what_ends(step: Step) -> ast.AST | None:
