@@ -59,10 +59,18 @@ def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, stateme
     bound = [b for b in view.scope.bindings.get(name, ()) if b.node is not statement]
     if bound:
         return f"`{name}` is assigned more than once"
+    if any(_enters(node, name) for s in view.suite_of(statement) for node in ast.walk(s)):
+        # psycopg2 2.9: "the connection cannot be re-entered recursively".
+        return f"`with {name}:` stands inside already, and a connection may not be entered twice"
     outside = {id(n) for s in view.suite_of(statement) for n in ast.walk(s)}
     if any(id(node) not in outside for node, _ in ops):
         return "the connection is also used outside the suite that opens it"
     return ""
+
+
+def _enters(node: ast.AST, name: str) -> bool:
+    items = node.items if isinstance(node, ast.With | ast.AsyncWith) else []
+    return any(isinstance(item.context_expr, ast.Name) and item.context_expr.id == name for item in items)
 
 
 def _sends(op: Op) -> bool:
