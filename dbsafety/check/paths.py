@@ -32,7 +32,7 @@ def import_roots(root: Path, configured: Sequence[str], files: Iterable[str]) ->
     """
     if configured:
         return tuple(dict.fromkeys(shown(root / folder) for folder in configured))
-    roots = [root]
+    roots = [_above_package(root)]
     if (root / "src").is_dir():
         roots.append(root / "src")
     roots.extend(_above_package(folder) for folder in dict.fromkeys(absolute(file).parent for file in files))

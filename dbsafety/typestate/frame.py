@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.facts.scopes import FunctionInfo
@@ -19,6 +20,7 @@ from dbsafety.typestate.values import (
     Key,
     Manager,
     ManagerKind,
+    Mode,
     handles,
 )
 
@@ -120,13 +122,17 @@ class Frame:
 
 
 def _note(found: dict[Key, Handle], handle: Handle, key: Key) -> None:
-    """Keep the handle that is known best; a connection rather than a cursor."""
+    """Keep the handle that is known best, a connection rather than a cursor; modes that differ are unknown."""
     known = found.get(key)
-    if known is None or (handle.confidence.rank, handle.kind.value == "connection") > (
+    if known is None:
+        found[key] = handle
+        return
+    mode = known.mode if known.mode is handle.mode else Mode.UNKNOWN
+    better = (handle.confidence.rank, handle.kind.value == "connection") > (
         known.confidence.rank,
         known.kind.value == "connection",
-    ):
-        found[key] = handle
+    )
+    found[key] = replace(handle if better else known, mode=mode)
 
 
 def _name(info: FunctionInfo) -> str:
