@@ -52,7 +52,10 @@ def unsafe_uses(view: FunctionView) -> Iterator[Use]:
         own = [b for b in bindings if b.kind in (BindKind.VALUE, BindKind.WITH) and not _is_none(b.value)]
         if not own or any(b.kind is BindKind.PARAMETER for b in bindings):
             continue
-        held = [h for h in handles(view.resolver.evaluate(own[0].value, view.scope)) if h.kind in _KINDS]
+        values = view.resolver.evaluate(own[0].value, view.scope)
+        if own[0].kind is BindKind.WITH:
+            values = view.resolver.entered(values)
+        held = [h for h in handles(values) if h.kind in _KINDS]
         attempts = [_attempt_of(view, b.node) for b in own]
         if not held or attempts[0] is None or any(a is not attempts[0] for a in attempts):
             continue
