@@ -184,3 +184,25 @@ def test_a_recipe_is_filled_only_with_all_it_needs() -> None:
     assert filled(issue, {"setting": "directory"}) is None
     assert filled(issue, {**facts, "new_value": "/srv/new\n[Service]\nExecStart=/evil"}) is None
     assert filled(Issue("port_conflict", "t", "api", "m"), facts) is None
+
+
+# Reporting upward
+
+
+def test_a_task_is_handed_to_the_executor_by_its_command_line(
+    manager: ScriptedManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = tmp_path / "python"
+    recorder.write_text(
+        '#!/bin/sh\nprintf "%s\\n" "$@" > "$0.args"\ncase "$*" in *refuse*) echo no >&2; exit 2;; esac\n'
+    )
+    recorder.chmod(0o755)
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.actions.sys.executable", str(recorder))
+    args = {"kind": "fix-elsewhere", "payload": '{"host": "b c"}', "key": "task-1"}
+    actions.apply(manager, plan(Step("enqueue_task", args)))
+    assert (tmp_path / "python.args").read_text(encoding="utf-8").splitlines() == [
+        "-m", "dbsafety_runtime", "executor", "enqueue", "fix-elsewhere",
+        "--payload", '{"host": "b c"}', "--dedupe", "task-1",
+    ]  # fmt: skip
+    with pytest.raises(ActionRefused, match="the executor refused the task: no"):
+        actions.apply(manager, plan(Step("enqueue_task", {**args, "kind": "refuse"})))

@@ -62,7 +62,7 @@ class Hanging:
         return Scan(())
 
 
-def test_a_detector_that_raises_hangs_or_answers_nonsense_costs_only_its_own_result() -> None:
+def test_a_detector_that_fails_costs_only_its_own_result() -> None:
     hanging = Hanging()
     watch = Watch([Raising(), hanging, Nonsense(), Fine()], limit=0.1)
     looks = {look.name: look for look in watch.look(lambda name: f"cursor of {name}")}
