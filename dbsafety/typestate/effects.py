@@ -62,11 +62,11 @@ class Effects:
             after = [new for outcome in outcomes for new in outcome.normal]
             states = tuple(dict.fromkeys((*after, *_untouched(op, states))))
         if not mine and targets is None:
-            if facts.may_switch and self.key in facts.passed:
-                return Transfer((switched(state, Mode.UNKNOWN),), _other(state))
             if state.tx is Tx.FAILED and self._may_repair(node, facts):
                 return Transfer((), ((Raised.OTHER, State(Tx.CLOSED)),))
             raised.extend(_other(state))
+        if facts.may_switch and self.key in facts.passed:
+            states = tuple(dict.fromkeys(switched(after, Mode.UNKNOWN) for after in states))
         return Transfer(states, tuple(dict.fromkeys(raised)), tuple(dict.fromkeys(seen)))
 
     def _operate(self, op: Op, state: State) -> Outcome:
