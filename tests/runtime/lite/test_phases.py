@@ -415,3 +415,39 @@ def test_gate_ranks_unknown_kinds_last() -> None:
     object.__setattr__(task, "issue", Issue("odd", "x", "y", "z"))
     assert gate.rank(task) == 6
     assert set(shipped()) >= {"restart"}
+
+
+def test_what_needs_more_rights_becomes_a_plan_for_the_operator(
+    make: Make, manager: ScriptedManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.actions._writable", lambda _file: False)
+    new = moved(manager, tmp_path)
+    bench = make()
+    document(bench, tmp_path, f"# api\n\nThe api service lives in {new} now.\n")
+    bench.run(20)
+    task = next(task for task in bench.store.tasks() if task.issue.type == "path_invalid")
+    assert (task.status, manager.calls) == ("escalated", [])
+    ((body,),) = bench.store.db.rows("SELECT body FROM outbox WHERE task_id = ?", (task.id,))
+    assert "needs more rights than this process has" in body
+    assert f"1. `write_dropin(service=api, setting=directory, value={new})`" in body
+
+
+def test_an_orchestrator_is_put_together_from_its_settings(tmp_path: Path) -> None:
+    from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
+    from dbsafety_runtime.orchestrator.agents.rules import SINGLE
+    from dbsafety_runtime.orchestrator.assembly import agent_of, detectors_of, manager_of
+    from dbsafety_runtime.orchestrator.config import OrchestratorSettings
+
+    systemd, embedded = OrchestratorSettings(manager="systemd"), OrchestratorSettings()
+    names = {
+        settings.manager: [detector.name for detector in detectors_of(settings, manager_of(settings))]
+        for settings in (systemd, embedded)
+    }
+    assert names == {
+        "systemd": ["services", "ports", "paths", "stale", "journal"],
+        "supervisord": ["services", "ports", "paths", "stale"],
+    }
+    assert agent_of(embedded) is SINGLE
+    asked = agent_of(OrchestratorSettings(endpoint_url="http://127.0.0.1:9/v1", endpoint_model="m"))
+    assert isinstance(asked, EndpointAgent)
+    assert (asked.base_url, asked.model, asked.name) == ("http://127.0.0.1:9/v1", "m", "endpoint")
