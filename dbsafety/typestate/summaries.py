@@ -20,8 +20,9 @@ _Call = tuple[int, Key, str, Start, State]
 class Summaries:
     """The state relations of a program's functions.
 
-    A recursive call is answered with what is known so far; the outermost call repeats until nothing changes, at most
-    four rounds, after which the answer is empty, which means unknown. `exhausted` counts budgets that were hit.
+    A recursive call is answered with what is known so far; the call that closes the cycle repeats until nothing changes,
+    at most four rounds, after which the answer is empty, which means unknown. What was found inside the cycle is kept
+    until then only. `exhausted` counts budgets that were hit.
     """
 
     def __init__(self, resolver: Evaluator) -> None:
@@ -29,8 +30,9 @@ class Summaries:
         self.exhausted = 0
         self._frames: dict[int, Frame] = {}
         self._known: dict[_Call, Relation] = {}
-        self._open: dict[_Call, Relation] = {}
-        self._recursive: set[_Call] = set()
+        self._open: dict[_Call, tuple[Relation, int]] = {}
+        self._partial: dict[_Call, tuple[Relation, int]] = {}
+        self._lowest_cut = _MAX_DEPTH
         self._touched: dict[int, dict[Key, Handle]] = {}
         self._returns: dict[int, bool] = {}
 
@@ -47,36 +49,45 @@ class Summaries:
         known = self._known.get(call)
         if known is not None:
             return known
-        if call in self._open:
-            self._recursive.add(call)
-            return self._open[call]
-        if len(self._open) >= _MAX_DEPTH:
+        pending = self._open.get(call) or self._partial.get(call)
+        if pending is not None:
+            self._lowest_cut = min(self._lowest_cut, pending[1])
+            return pending[0]
+        depth = len(self._open)
+        if depth >= _MAX_DEPTH:
             self.exhausted += 1
             return frozenset()
-        outermost = not self._open
-        result = self._solve(call, function, subject, start, state)
-        if outermost or not self._recursive:
-            self._known[call] = result
-        if outermost:
-            self._recursive.clear()
-        return result
-
-    def _solve(self, call: _Call, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
-        self._open[call] = frozenset()
+        outer_cut, self._lowest_cut = self._lowest_cut, _MAX_DEPTH
+        self._open[call] = (frozenset(), depth)
         try:
-            for _ in range(_ROUNDS):
-                search = self.search(function, subject)
-                search.run(start, state)
-                if search.over_budget:
-                    self.exhausted += 1
-                    return frozenset()
-                result = frozenset(search.exits)
-                if call not in self._recursive or result == self._open[call]:
-                    return result
-                self._open[call] = result
+            result = self._solve(call, depth, function, subject, start, state)
         finally:
             del self._open[call]
-            self._recursive.discard(call)
+        if self._lowest_cut >= depth:
+            self._known[call] = result
+            self._lowest_cut = outer_cut
+        else:
+            self._partial[call] = (result, self._lowest_cut)
+            self._lowest_cut = min(self._lowest_cut, outer_cut)
+        return result
+
+    def _solve(
+        self, call: _Call, depth: int, function: FunctionInfo, subject: Subject, start: Start, state: State
+    ) -> Relation:
+        """Run the function; when the answer needed itself, again with what is known so far until nothing changes."""
+        for _ in range(_ROUNDS):
+            search = self.search(function, subject)
+            search.run(start, state)
+            if search.over_budget:
+                self.exhausted += 1
+                return frozenset()
+            result = frozenset(search.exits)
+            if self._lowest_cut > depth:
+                return result
+            self._partial = {key: value for key, value in self._partial.items() if value[1] < depth}
+            if result == self._open[call][0]:
+                return result
+            self._open[call] = (result, depth)
         self.exhausted += 1
         return frozenset()
 
