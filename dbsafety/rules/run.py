@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +20,8 @@ from dbsafety.rules.registry import RuleModule, all_rules
 from dbsafety.rules.view import ModuleView, Options
 from dbsafety.typestate.resolve import Resolver
 from dbsafety.typestate.summaries import Summaries
+
+_FRAMES = 5_000
 
 
 class Module(Protocol):
@@ -50,7 +54,12 @@ def run_rules(
     table: DriverTable = DEFAULT_TABLE,
 ) -> RuleRun:
     """The findings of the rules with these `codes` on one module of the program, in no particular order."""
-    view = view_of(module, program, options or Options(), table)
+    with _deep_recursion():
+        return _run(module, program, codes, options or Options(), table)
+
+
+def _run(module: Module, program: Program, codes: frozenset[str], options: Options, table: DriverTable) -> RuleRun:
+    view = view_of(module, program, options, table)
     findings: list[Finding] = []
     crashes: list[RuleCrash] = []
     for rule in all_rules():
@@ -65,6 +74,17 @@ def run_rules(
     exhausted = view.summaries.exhausted
     notes = [Step(module.path, Span.line_start(1), "a budget of the analysis was used up")] if exhausted else []
     return RuleRun(tuple(dict.fromkeys(findings)), tuple(crashes), tuple(notes))
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Room for the resolver, whose own bound on nested questions is what ends it; the limit is put back."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def view_of(module: Module, program: Program, options: Options, table: DriverTable = DEFAULT_TABLE) -> ModuleView:

@@ -32,7 +32,7 @@ from dbsafety.typestate.values import (
 
 _BUILTINS = frozenset(dir(builtins))
 _NONE: frozenset[Value] = frozenset((Nothing(),))
-_MAX_DEPTH = 120
+_MAX_DEPTH = 80
 _ROUNDS = 3
 
 Compute: TypeAlias = Callable[[], frozenset[Value]]
