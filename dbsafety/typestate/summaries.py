@@ -20,9 +20,9 @@ _Call = tuple[int, Key, str, Start, State]
 class Summaries:
     """The state relations of a program's functions.
 
-    A recursive call is answered with what is known so far; the call that closes the cycle repeats until nothing changes,
-    at most four rounds, after which the answer is empty, which means unknown. What was found inside the cycle is kept
-    until then only. `exhausted` counts budgets that were hit.
+    A recursive call is answered with what is known so far; the call that closes the cycle repeats until nothing
+    changes, at most four rounds, after which the answer is empty, which means unknown. What was found inside the cycle
+    is kept until then only. `exhausted` counts budgets that were hit.
     """
 
     def __init__(self, resolver: Evaluator) -> None:
