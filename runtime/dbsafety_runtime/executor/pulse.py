@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from dbsafety_runtime.storage.pg import JITTER
 from dbsafety_runtime.storage.uow import Transaction
 
 EXIT_STALLED: Final = 70
+PRUNE_SHARE = 0.02
 LOG = log.get("pulse")
 
 
@@ -69,7 +71,7 @@ class Pulse(threading.Thread):
 
     def register(self) -> None:
         """Announce the worker; raises WorkerIdInUse when a living process holds the same id."""
-        self._store.run(self._announce)
+        self._store.run(self._announce, repeatable=True)
 
     def _announce(self, tx: Transaction) -> None:
         if self._session_lock and self._locked_backend != tx.backend:
@@ -125,12 +127,14 @@ class Pulse(threading.Thread):
                 self._announce(tx)
             return Beat(tuple(lost), limit, suspects)
 
-        return self._store.run(work)
+        return self._store.run(work, repeatable=True)
 
     def _rescue(self) -> None:
         for task_id, status in self._queue.rescue():
             LOG.warning("task rescued", task_id=task_id, status=status)
-        self._store.run(lambda tx: tx.execute(sql.PRUNE))
+        if JITTER.random() < PRUNE_SHARE:
+            for statement in (sql.PRUNE, sql.PRUNE_MARKERS):
+                self._store.run(partial(Transaction.execute, sql=statement), repeatable=True)
 
     def _watch_main_loop(self) -> None:
         silent = time.monotonic() - self._main_advanced()
@@ -147,5 +151,5 @@ class Pulse(threading.Thread):
         """Stop beating and remove the worker's row."""
         self.halt()
         self.join(timeout=20)
-        self._store.run(lambda tx: tx.execute(sql.LEAVE, (str(self._owner),)))
+        self._store.run(lambda tx: tx.execute(sql.LEAVE, (str(self._owner),)), repeatable=True)
         self._store.close()

@@ -143,7 +143,8 @@ class TaskQueue(MemoryStore):
         statuses = {row[3]: row[2] for row in rows if not row[1]}
         refused = tuple(outcome for outcome in outcomes if outcome.task.task_id not in statuses)
         if rows:
-            tx.xid = rows[0][0]
+            xid, is_claim, _, task_id, attempt, *_ = rows[0]
+            tx.xid, tx.proof = xid, (sql.PROOF, (task_id, attempt, str(self.owner), is_claim))
         if outcomes:
             reach("before_settle_commit")
         if claimed:
@@ -192,7 +193,7 @@ def rescue(
     if dry:
         with store.read() as tx:
             return tuple((row[0], "stuck") for row in tx.execute(sql.STUCK, values))
-    rows = store.run(lambda tx: tx.execute(sql.RESCUE, values))
+    rows = store.run(lambda tx: tx.execute(sql.RESCUE, values), repeatable=True)
     for row in rows:
         metrics.RESCUED.labels(row[1]).inc()
     return tuple((row[0], row[1]) for row in rows)
@@ -215,4 +216,4 @@ def move(store: Store, ids: Sequence[int], *, event: str) -> tuple[int, ...]:
 
 def set_limit(store: Store, assignee: str, max_running: int) -> None:
     """Limit how many tasks of an assignee run at once, over all workers."""
-    store.run(lambda tx: tx.execute(sql.SET_LIMIT, (assignee, max_running)))
+    store.run(lambda tx: tx.execute(sql.SET_LIMIT, (assignee, max_running)), repeatable=True)

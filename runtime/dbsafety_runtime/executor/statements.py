@@ -157,6 +157,11 @@ WITH stuck AS (<stuck> FOR UPDATE SKIP LOCKED), rescued AS (
 )
 SELECT task_id, status, (SELECT count(*) FROM hint) FROM rescued
 """.replace("<stuck>", STUCK)
+PROOF: Final = """
+SELECT EXISTS (SELECT FROM task_history WHERE task_id = %s AND attempt = %s AND actor = %s::uuid
+  AND (event = 'claimed') = %s)
+"""
+PRUNE_MARKERS: Final = "DELETE FROM commit_marker WHERE at < clock_timestamp() - interval '1 day'"
 PRUNE: Final = """
 DELETE FROM worker w WHERE seen_at < clock_timestamp() - interval '1 day'
   AND NOT EXISTS (SELECT FROM jr_task_announcements WHERE lease_owner = w.worker_id AND status = 'in_progress')

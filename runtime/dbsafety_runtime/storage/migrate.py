@@ -92,7 +92,7 @@ def migrate(store: Store, migrations: tuple[Migration, ...] | None = None) -> in
         tx.execute(CREATE_TABLE)
         return version
 
-    version = store.run(prepare)
+    version = store.run(prepare, repeatable=True)
     for migration in ours:
         version = max(version, _apply_one(store, migration, ours))
     return version
@@ -100,7 +100,7 @@ def migrate(store: Store, migrations: tuple[Migration, ...] | None = None) -> in
 
 def _apply_one(store: Store, migration: Migration, ours: tuple[Migration, ...]) -> int:
     try:
-        return store.run(partial(_apply, migration, ours))
+        return store.run(partial(_apply, migration, ours), repeatable=True)
     except StorageFault as fault:
         raise type(fault)(f"migration {migration.version:04d}_{migration.name}: {fault}", fault.code) from fault
 

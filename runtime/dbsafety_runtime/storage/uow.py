@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -29,7 +30,11 @@ from dbsafety_runtime.storage.errors import (
 )
 from dbsafety_runtime.storage.pg import GUARD, JITTER, Pool, Session, Target, classified, side_session
 
-CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text"
+CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text, to_regclass('commit_marker') IS NOT NULL"
+# A transaction whose records never left a crashed server's memory leaves its number to be given out again: "committed"
+# may then speak of another one. So every transaction that is not repeatable leaves what only it can have written.
+MARK: Final = "INSERT INTO commit_marker (token) VALUES (%s)"
+MARKED: Final = "SELECT EXISTS (SELECT FROM commit_marker WHERE token = %s)"
 XID_STATUS: Final = "SELECT pg_xact_status(%s::text::xid8)"
 # The backend of a lost session may still sit in its transaction; ended, the answer becomes final.
 END_BACKEND: Final = """
@@ -74,6 +79,8 @@ class Transaction:
     def __init__(self, conn: Session) -> None:
         self._conn: Session | None = conn
         self.xid: str | None = None
+        self.proof: tuple[str, tuple[object, ...]] | None = None
+        self.repeatable = False
 
     def _session(self) -> Session:
         if self._conn is None:
@@ -191,8 +198,8 @@ class Store:
 
     def _commit(self, conn: Session, tx: Transaction) -> None:
         self._refuse_failed(tx)
-        if tx.xid is None:
-            tx.xid = tx.execute(CURRENT_XID)[0][0]
+        if tx.xid is None and not tx.repeatable:
+            self._mark(tx)
         pid = conn.info.backend_pid
         reach("before_commit")
         try:
@@ -201,35 +208,49 @@ class Store:
         except psycopg2.Error as error:
             if conn.closed == 0:
                 raise classified(error, conn) from error
-            if tx.xid is not None and not self._resolve(tx.xid, pid):
+            if tx.repeatable:
+                raise Disconnected("the session was lost during commit; running it twice does no harm") from error
+            if tx.xid is not None and not self._resolve(tx.xid, pid, tx.proof):
                 raise Disconnected("the session was lost during commit; the server says it was rolled back") from error
         reach("after_commit")
 
-    def _resolve(self, xid: str, pid: int) -> bool:
-        """Ask the server on new sessions until it says whether `xid` was committed; raises CommitUnknown."""
+    def _mark(self, tx: Transaction) -> None:
+        """Learn the transaction's number and leave a mark, when it has written anything."""
+        tx.xid, markers = tx.execute(CURRENT_XID)[0]
+        if tx.xid is not None and markers:
+            token = str(uuid4())
+            tx.execute(MARK, (token,))
+            tx.proof = (MARKED, (token,))
+
+    def _resolve(self, xid: str, pid: int, proof: tuple[str, tuple[object, ...]] | None) -> bool:
+        """Ask the server on new sessions until it says whether `xid` was committed; raises CommitUnknown.
+
+        "aborted" is final; "committed" counts when `proof`, a query for what only this transaction wrote, agrees.
+        """
         deadline = time.monotonic() + RESOLVE_SECONDS
         while time.monotonic() < deadline:
             try:
                 with side_session(self.target) as conn, conn.cursor() as cur:
-                    cur.execute(XID_STATUS, (xid,))
-                    outcome = (cur.fetchone() or (None,))[0]
-                    if outcome == "in progress":
-                        cur.execute(END_BACKEND, (pid, xid))
+                    outcome = _ask(cur, xid, pid, proof)
             except StorageFault:
-                outcome = "in progress"
-            if outcome in ("committed", "aborted"):
-                metrics.COMMITS_RESOLVED.labels(outcome).inc()
-                return bool(outcome == "committed")
+                outcome = None
+            if outcome is not None:
+                metrics.COMMITS_RESOLVED.labels("committed" if outcome else "aborted").inc()
+                return outcome
             time.sleep(JITTER.uniform(0.02, 0.2))
         raise CommitUnknown(
             f"the server did not say within {RESOLVE_SECONDS:.0f} s whether transaction {xid} was committed"
         )
 
-    def run(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in a unit of work; after a conflict or a lost session again as a whole, with full jitter."""
+    def run(self, work: Callable[[Transaction], T], *, repeatable: bool = False) -> T:
+        """Run `work` in a unit of work; after a conflict or a lost session again as a whole, with full jitter.
+
+        `repeatable` work may run again even if its first commit counted: no question is asked about a lost answer.
+        """
         for attempt in range(1, self._tries + 1):
             try:
                 with self.write() as tx:
+                    tx.repeatable = repeatable
                     return work(tx)
             except (Retryable, Disconnected):
                 if attempt == self._tries:
@@ -241,6 +262,18 @@ class Store:
     def close(self) -> None:
         """Close the pool's idle sessions."""
         self._pool.close()
+
+
+def _ask(cur: ext.cursor, xid: str, pid: int, proof: tuple[str, tuple[object, ...]] | None) -> bool | None:
+    """Whether `xid` was committed, None while the server cannot say."""
+    cur.execute(XID_STATUS, (xid,))
+    answer = (cur.fetchone() or (None,))[0]
+    if answer == "in progress":
+        cur.execute(END_BACKEND, (pid, xid))
+    if answer != "committed" or proof is None:
+        return {"committed": True, "aborted": False}.get(answer)
+    cur.execute(*proof)
+    return bool((cur.fetchone() or (False,))[0])
 
 
 def _rollback(conn: Session) -> None:

@@ -18,6 +18,26 @@ from tests.runtime.pg.support import Proxy, make_queue, query
 
 _NUMBERS = itertools.count(1)
 TEMPLATE = "migrated"
+OTHERS = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+# Columns, constraints, triggers, functions, settings and migrations: whatever a test may have changed for good.
+FINGERPRINT = """
+SELECT md5(concat(
+  (SELECT string_agg(concat(c.relname, a.attname, a.atttypid, a.attnotnull), ',' ORDER BY c.relname, a.attname)
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE c.relnamespace = 'public'::regnamespace AND NOT a.attisdropped),
+  (SELECT string_agg(conname, ',' ORDER BY conname) FROM pg_constraint WHERE connamespace = 'public'::regnamespace),
+  (SELECT string_agg(concat(tgname, tgenabled), ',' ORDER BY tgname) FROM pg_trigger WHERE NOT tgisinternal),
+  (SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace),
+  (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+    WHERE d.datname = current_database()),
+  (SELECT string_agg(concat(version, checksum), ',' ORDER BY version) FROM schema_migration)))
+"""
+EMPTY = """
+SET session_replication_role = replica;
+TRUNCATE jr_task_announcements, task_history, worker, assignee_limit, task_effect, commit_marker,
+  thermal_memory, fara_mistake, fara_rule RESTART IDENTITY
+"""
 
 
 @pytest.fixture(scope="session")
@@ -40,20 +60,38 @@ def template(server: EmbeddedPostgres) -> str:
 @pytest.fixture
 def empty_dsn(server: EmbeddedPostgres) -> Iterator[str]:
     """The DSN of a new empty database."""
-    yield from _database(server, "template1")
+    dsn = _create(server, "template1")
+    yield dsn
+    _drop(server, dsn)
+
+
+@pytest.fixture(scope="session")
+def _used() -> list[str]:
+    """Databases of earlier tests that still have the template's schema."""
+    return []
 
 
 @pytest.fixture
-def dsn(server: EmbeddedPostgres, template: str) -> Iterator[str]:
-    """The DSN of a new database with the current schema."""
-    yield from _database(server, template)
+def dsn(server: EmbeddedPostgres, template: str, _used: list[str]) -> Iterator[str]:
+    """The DSN of a database of this test alone, with the current schema and no rows."""
+    dsn = _used.pop() if _used else _create(server, template)
+    yield dsn
+    query(dsn, OTHERS)
+    if query(dsn, FINGERPRINT) == query(server.dsn.replace("dbname=postgres", f"dbname={template}"), FINGERPRINT):
+        query(dsn, EMPTY)
+        _used.append(dsn)
+    else:
+        _drop(server, dsn)
 
 
-def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+def _create(server: EmbeddedPostgres, template: str) -> str:
     name = f"t{next(_NUMBERS)}"
     query(server.dsn, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield server.dsn.replace("dbname=postgres", f"dbname={name}")
-    query(server.dsn, f"DROP DATABASE {name} WITH (FORCE)")
+    return server.dsn.replace("dbname=postgres", f"dbname={name}")
+
+
+def _drop(server: EmbeddedPostgres, dsn: str) -> None:
+    query(server.dsn, f"DROP DATABASE {dsn.rpartition('=')[2]} WITH (FORCE)")
 
 
 @pytest.fixture

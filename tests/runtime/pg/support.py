@@ -28,7 +28,7 @@ from dbsafety_runtime.storage.pg import Target
 from dbsafety_runtime.storage.uow import Store
 
 ROOT = Path(__file__).parents[3]
-TUNED = Policy(lease=1.0, heartbeat=0.2, poll=0.2, backoff=0.05, max_lost=3)
+TUNED = Policy(lease=2.0, heartbeat=0.2, poll=0.2, backoff=0.05, max_lost=3)
 PATIENCE = 30.0
 JR = "Infrastructure Jr."
 
@@ -125,7 +125,7 @@ class WorkerThread:
 @contextmanager
 def worker_process(dsn: str, *, fault: str = "", arguments: tuple[str, ...] = (), **settings: object) -> Iterator[Any]:
     """A worker as the command line starts it, with tuned times; killed at the end of the block."""
-    tuned = {"lease": 1.0, "heartbeat": 0.2, "poll": 0.2, "backoff": 0.05, "assignee": JR, "log_level": "info"}
+    tuned = {"lease": 2.0, "heartbeat": 0.2, "poll": 0.2, "backoff": 0.05, "assignee": JR, "log_level": "info"}
     environment = os.environ | {f"DBSAFETY_EXECUTOR_{k}".upper(): str(v) for k, v in (tuned | settings).items()}
     environment |= {"DBSAFETY_EXECUTOR_DSN": dsn, "DBSAFETY_FAULT": fault, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "dbsafety_runtime", "executor", "run", "--handlers", "tests.runtime.pg.jobs"]

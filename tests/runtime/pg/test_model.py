@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +18,7 @@ from dbsafety_runtime.storage import uow
 from dbsafety_runtime.storage.errors import StorageFault
 from tests.runtime.pg.support import TUNED, assert_invariants, make_queue, query
 
+PATIENT = replace(TUNED, lease=3600.0)  # leases end when the program says so, however slow the machine is
 WORKERS = st.integers(0, 1)
 VERDICTS = st.sampled_from(["completed", "failed", "retry", "handback", "interrupted"])
 
@@ -45,7 +46,7 @@ class QueueMachine(RuleBasedStateMachine):
         query(self.dsn, "ALTER TABLE task_history DISABLE TRIGGER append_only")
         query(self.dsn, "TRUNCATE jr_task_announcements, task_history RESTART IDENTITY")
         query(self.dsn, "ALTER TABLE task_history ENABLE TRIGGER append_only")
-        self.queues = [make_queue(self.dsn) for _ in range(2)]
+        self.queues = [make_queue(self.dsn, policy=PATIENT) for _ in range(2)]
         self.tasks: dict[int, Known] = {}
 
     def teardown(self) -> None:

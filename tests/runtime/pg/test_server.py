@@ -19,7 +19,8 @@ from dbsafety_runtime.executor import demo
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import embedded
 from dbsafety_runtime.ops.embedded import EmbeddedError, EmbeddedPostgres, Identity, StopMode, running_dsn
-from dbsafety_runtime.storage import migrate
+from dbsafety_runtime.ops.faults import PLAN
+from dbsafety_runtime.storage import migrate, uow
 from dbsafety_runtime.storage.errors import Disconnected, ResourceExhausted
 from dbsafety_runtime.storage.pg import Target
 from dbsafety_runtime.storage.uow import Store
@@ -64,6 +65,27 @@ def test_14_15_the_server_restarts_under_a_worker(own_server: EmbeddedPostgres, 
     queue.store.close()
     assert seconds < 2.0, "the bound of promise 6"
     assert_invariants(dsn, tasks=21)
+
+
+def test_15_a_commit_lost_in_a_crash_is_not_taken_for_another_with_its_number() -> None:
+    """The crash takes the records of an unfinished transaction along; its number is given out again and committed."""
+    with EmbeddedPostgres(synchronous_commit="on", wal_writer_delay="10s") as server:
+        store = Store(Target(server.dsn))
+        migrate.migrate(store)
+        query(server.dsn, "CREATE TABLE note (n int)")
+        numbers: list[int] = []
+
+        def crash_and_reuse() -> None:
+            numbers.append(int(uow._active.tx.xid))
+            server.restart("crash")
+            while numbers[-1] <= numbers[0]:
+                numbers.append(int(query(server.dsn, "SELECT pg_current_xact_id()::text")[0][0]))
+
+        PLAN.add("before_commit", crash_and_reuse)
+        store.run(lambda tx: tx.execute("INSERT INTO note VALUES (1)"))
+        assert numbers[0] in numbers[1:], "the number was given out again"
+        assert query(server.dsn, "SELECT n FROM note") == [(1,)]
+        store.close()
 
 
 def test_14_a_worker_ends_while_the_server_is_away(own_server: EmbeddedPostgres) -> None:

@@ -237,12 +237,30 @@ def test_9_the_open_backend_of_a_lost_session_is_ended(dsn: str) -> None:
         cur.execute("INSERT INTO note VALUES (1) RETURNING pg_current_xact_id()::text")
         xid = cur.fetchone()
     assert xid is not None
-    assert store._resolve(xid[0], stray.info.backend_pid) is False
+    assert store._resolve(xid[0], stray.info.backend_pid, None) is False
     with pytest.raises(psycopg2.Error):
         stray.commit()
     stray.close()
     assert notes(dsn) == []
     assert_invariants(dsn)
+
+
+def test_9_a_number_given_out_again_after_a_crash_proves_nothing(store: Store, dsn: str) -> None:
+    """`committed` is the answer about whoever has the number now; the mark tells whether that was us."""
+    with store.write() as tx:
+        tx.execute("INSERT INTO note VALUES (1)")
+        xid = tx.execute("SELECT pg_current_xact_id()::text")[0][0]
+    ((token,),) = query(dsn, "SELECT token::text FROM commit_marker")
+    assert store._resolve(xid, 1, (uow.MARKED, (token,))) is True
+    assert store._resolve(xid, 1, (uow.MARKED, ("00000000-0000-0000-0000-000000000000",))) is False
+
+
+def test_9_repeatable_work_asks_no_question(store: Store, dsn: str) -> None:
+    PLAN.add("before_commit", lambda: query(dsn, "SELECT pg_terminate_backend(%s)", uow._active.tx.backend))
+    sql = "INSERT INTO note VALUES (1) ON CONFLICT DO NOTHING"
+    store.run(lambda tx: tx.execute(sql), repeatable=True)
+    assert notes(dsn) == [1]
+    assert query(dsn, "SELECT count(*) FROM commit_marker") == [(0,)]
 
 
 def test_a_deferred_constraint_fails_in_the_commit(store: Store, dsn: str) -> None:

@@ -114,6 +114,9 @@ CREATE TABLE task_effect (
   PRIMARY KEY (task_id, effect_key)
 );
 
+-- What a transaction leaves behind to prove, after its answer was lost, that it was committed; old rows are pruned.
+CREATE TABLE commit_marker (token uuid PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp());
+
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE EXCEPTION 'task_history is append-only' USING ERRCODE = 'integrity_constraint_violation';
