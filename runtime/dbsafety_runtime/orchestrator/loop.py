@@ -191,7 +191,10 @@ class Orchestrator:
 
     def cycle(self) -> None:
         """One cycle: detect, then work on what is due until the next cycle should start."""
-        started = time.monotonic()
+        with self.store.db.reading():
+            self._cycle(time.monotonic())
+
+    def _cycle(self, started: float) -> None:
         self.detect()
         self._chores_due()
         self._sign_of_life()

@@ -19,6 +19,10 @@ UPDATE tasks SET lease_owner = ?, version = version + 1 WHERE id IN (
     AND (status = 'verifying' OR NOT ?) ORDER BY next_at, id LIMIT ?)
 RETURNING id
 """
+DUE: Final = """
+SELECT 1 FROM tasks WHERE lease_owner IS NULL AND (next_at <= ?1 OR next_at > ?1 + ?2)
+  AND status NOT IN ('resolved', 'closed') LIMIT 1
+"""
 RELEASE: Final = "UPDATE tasks SET lease_owner = NULL, next_at = ? WHERE id = ? AND lease_owner = ?"
 # A wall clock that was set back must not make tasks wait for an hour that has already passed.
 CLAMP: Final = """
@@ -90,7 +94,9 @@ class Progress:
         return self.store.db.write(work)
 
     def claim(self, limit: int, longest_wait: float, *, only_verify: bool = False) -> tuple[Task, ...]:
-        """Take tasks that are due; nobody else gets them until they are moved or released."""
+        """Take tasks that are due, which nobody else gets until they are moved; writes only when there are any."""
+        if not self.store.db.rows(DUE, (self.store.clock(), longest_wait)):
+            return ()
 
         def work(tx: LiteTx) -> tuple[Task, ...]:
             now = self.store.clock()

@@ -41,7 +41,7 @@ def names(store: LiteStore) -> list[str]:
 @contextmanager
 def stranger(path: Path) -> Iterator[sqlite3.Connection]:
     """Another program's connection that holds the write lock."""
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as conn:
+    with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as conn:
         conn.execute("BEGIN IMMEDIATE")
         yield conn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 import xmlrpc.client
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from dbsafety_runtime.storage.lite import forbid_open_transaction
 
 TIMEOUT_SECONDS: Final = 10.0
 TAIL_BYTES: Final = 16_384
+CONFIG_SECONDS: Final = 1.0
 STATES: Final[Mapping[str, ServiceState]] = {
     "RUNNING": "running", "STARTING": "starting", "BACKOFF": "starting", "STOPPING": "starting",
     "FATAL": "failed", "STOPPED": "stopped", "EXITED": "exited",
@@ -59,6 +61,7 @@ class SupervisorManager:
         self._socket, self._folder = socket_path, folder
         self._starts: dict[str, tuple[float, int]] = {}
         self._reloading = threading.Lock()
+        self._loaded: tuple[float, Any] = (-CONFIG_SECONDS, ())
 
     def _call(self, method: str, *args: object, ignore: Collection[int] = ()) -> Any:
         forbid_open_transaction("a call to supervisord")
@@ -91,11 +94,19 @@ class SupervisorManager:
 
     def config(self, service: str) -> ServiceConfig | None:
         """Return the configuration supervisord has loaded for a program."""
-        for info in self._call("getAllConfigInfo"):
+        for info in self._configs():
             if info["name"] == service:
                 directory = "" if info["directory"] in ("none", "auto") else str(info["directory"])
                 return ServiceConfig(service, self._file(service), str(info["command"]), directory)
         return None
+
+    def _configs(self) -> Any:
+        """What supervisord has loaded; it changes only by a reload, so one question a second is enough."""
+        asked, infos = self._loaded
+        if time.monotonic() - asked > CONFIG_SECONDS:
+            infos = self._call("getAllConfigInfo")
+            self._loaded = (time.monotonic(), infos)
+        return infos
 
     def _file(self, service: str) -> str:
         section = f"[program:{service}]"
@@ -133,6 +144,7 @@ class SupervisorManager:
                 self._call("removeProcessGroup", group)
             for group in (*changed, *added):
                 self._call("addProcessGroup", group)
+            self._loaded = (-CONFIG_SECONDS, ())
 
     def override_file(self, service: str) -> Path:
         """Return the included file that holds our changes; it sorts after the vendor's."""
