@@ -47,11 +47,19 @@ class Session:
             roots = import_roots(configuration.root, settings.source_roots, files)
         roots = tuple(roots)
         table = _table(configuration)
-        return cls(settings, configuration.root, codes, frozenset(defaults), roots, table, Program(roots, _read))
+        return cls(
+            settings,
+            configuration.root,
+            codes,
+            frozenset(defaults),
+            roots,
+            table,
+            Program(roots, _read, everywhere=bool(settings.source_roots)),
+        )
 
     def renewed(self) -> Session:
         """The same session without the modules seen so far: their trees take a kilobyte for each line."""
-        return replace(self, program=Program(self.roots, _read))
+        return replace(self, program=Program(self.roots, _read, everywhere=bool(self.settings.source_roots)))
 
     def codes_for(self, path: str) -> frozenset[str]:
         """The rules that run on this file: those chosen, less the ones ignored for its path."""

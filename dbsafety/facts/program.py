@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from dbsafety.facts.gather import gather
 from dbsafety.facts.scopes import ModuleIndex
+
+_SOURCES = ("src", "lib", "python")
 
 Reader = Callable[[str], "ast.Module | None"]
 
@@ -22,59 +24,76 @@ class Program:
 
     `roots` are the folders in which top-level modules stand, in order of preference. `read` returns the parsed tree of
     a file, or None when there is no such file or it cannot be parsed; other modules are asked for only when a name is
-    followed into them. Paths are keys: the same module name under two roots is two modules.
+    followed into them. Paths are keys: the same module name under two roots is two modules, and an import means the
+    one below a root that holds the importing file (or a `src` beside it), so that several projects can be checked in
+    one run. `everywhere`: all roots count for all files, since the user has named them.
     """
 
-    def __init__(self, roots: Sequence[str] = (), read: Reader = nothing) -> None:
+    def __init__(self, roots: Sequence[str] = (), read: Reader = nothing, *, everywhere: bool = False) -> None:
         self._roots = tuple(roots)
         self._read = read
+        self._everywhere = everywhere
         self._by_path: dict[str, ModuleIndex | None] = {}
-        self._by_name: dict[str, ModuleIndex | None] = {}
+        self._by_name: dict[tuple[str, str], ModuleIndex | None] = {}
+        self._near: dict[PurePosixPath, tuple[str, ...]] = {}
 
     def add(self, tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
         """Index a module that is already parsed; `name` is its dotted name."""
         index = gather(tree, path, name, is_package=is_package)
         self._by_path[path] = index
-        if name:
-            self._by_name.setdefault(name, index)
+        if name and not self._roots:
+            self._by_name.setdefault(("", name), index)
         return index
 
     def take(self, tree: ast.Module, path: str) -> ModuleIndex:
         """Index the module under analysis; one that was loaded before is indexed anew, since its text may differ."""
         name, is_package = module_name(path, self._roots)
-        index = self.add(tree, path, name, is_package=is_package)
-        if name:
-            self._by_name[name] = index
-        return index
+        return self.add(tree, path, name, is_package=is_package)
 
-    def module(self, dotted: str) -> ModuleIndex | None:
-        """The project module with this dotted name, None when it is not the project's."""
+    def module(self, dotted: str, near: str = "") -> ModuleIndex | None:
+        """The project module that `dotted` means in the file `near`, None when it is not the project's."""
         if not dotted or dotted.startswith("."):
             return None
-        if dotted not in self._by_name:
-            self._by_name[dotted] = None
-            self._by_name[dotted] = self._load(dotted)
-        return self._by_name[dotted]
+        for root in self._roots_for(near) or ("",):
+            key = (root, dotted)
+            if key not in self._by_name:
+                self._by_name[key] = self._load(dotted, root) if self._roots else None
+            index = self._by_name[key]
+            if index is not None:
+                return self._by_path.get(index.path) or index
+        return None
 
-    def split(self, dotted: str) -> tuple[ModuleIndex, tuple[str, ...]] | None:
-        """The longest prefix of `dotted` that is a project module, with the names that are left."""
+    def split(self, dotted: str, near: str = "") -> tuple[ModuleIndex, tuple[str, ...]] | None:
+        """The longest prefix of `dotted` that is a project module in the eyes of `near`, with the names left over."""
         parts = dotted.split(".")
         for length in range(len(parts), 0, -1):
-            index = self.module(".".join(parts[:length]))
+            index = self.module(".".join(parts[:length]), near)
             if index is not None:
                 return index, tuple(parts[length:])
         return None
 
-    def _load(self, dotted: str) -> ModuleIndex | None:
+    def _roots_for(self, near: str) -> tuple[str, ...]:
+        if not near or self._everywhere:
+            return self._roots
+        folder = PurePosixPath(near).parent
+        known = self._near.get(folder)
+        if known is None:
+            above = (folder, *folder.parents)
+            holding = [root for root in self._roots if PurePosixPath(root) in above]
+            holding.sort(key=lambda root: -len(PurePosixPath(root).parts))
+            beside = [r for r in self._roots if PurePosixPath(r).name in _SOURCES and PurePosixPath(r).parent in above]
+            known = self._near[folder] = tuple(dict.fromkeys((*holding, *beside)))
+        return known
+
+    def _load(self, dotted: str, root: str) -> ModuleIndex | None:
         relative = Path(*dotted.split("."))
-        for root in self._roots:
-            for candidate, is_package in ((relative.with_suffix(".py"), False), (relative / "__init__.py", True)):
-                path = (Path(root) / candidate).as_posix()
-                if path in self._by_path:
-                    return self._by_path[path]
+        for candidate, is_package in ((relative.with_suffix(".py"), False), (relative / "__init__.py", True)):
+            path = (Path(root) / candidate).as_posix()
+            if path not in self._by_path:
                 tree = self._read(path)
-                if tree is not None:
-                    return self.add(tree, path, dotted, is_package=is_package)
+                self._by_path[path] = self.add(tree, path, dotted, is_package=is_package) if tree is not None else None
+            if self._by_path[path] is not None:
+                return self._by_path[path]
         return None
 
 

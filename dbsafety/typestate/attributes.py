@@ -101,7 +101,7 @@ def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
         case BindKind.WITH:
             values = resolver.entered(resolver.evaluate(binding.value, binding.scope))
         case BindKind.IMPORT:
-            values = resolver.dotted(binding.dotted)
+            values = resolver.dotted(binding.dotted, binding.scope.module)
         case BindKind.CLASS if binding.cls is not None:
             values = frozenset((Class(binding.cls),))
     if binding.annotation is not None and not any(isinstance(v, Handle) for v in values):

@@ -135,7 +135,7 @@ class Chain:
         if binding.kind is BindKind.PARAMETER and binding.scope.function is not None:
             return self._parameter(binding, binding.scope.function, name, depth)
         if binding.kind is BindKind.IMPORT:
-            return self._import(binding.dotted, name, where, depth)
+            return self._import(binding.dotted, binding.scope.module, name, where, depth)
         if binding.value is None:
             if binding.annotation is not None:
                 return (
@@ -149,8 +149,8 @@ class Chain:
             f"{name} {verb} {code(binding.value)}{gives} ({where}); {self._link(binding.value, binding.scope, depth)}"
         )
 
-    def _import(self, dotted: str, name: str, where: str, depth: int) -> str:
-        found = self.resolver.program.split(dotted)
+    def _import(self, dotted: str, near: str, name: str, where: str, depth: int) -> str:
+        found = self.resolver.program.split(dotted, near)
         if found is None or not found[1]:
             return f"{name}, imported in {where}: external name `{dotted}`"
         index, rest = found
@@ -186,7 +186,7 @@ class Chain:
                 case Instance(info=cls) | Class(info=cls):
                     return self._member(node, cls, depth)
                 case External(dotted=dotted):
-                    return self._import(f"{dotted}.{node.attr}", code(node), f"line {node.lineno}", depth)
+                    return self._import(f"{dotted}.{node.attr}", scope.module, code(node), f"line {node.lineno}", depth)
         return f"{code(node)} - `{node.attr}` of {self._others(bases)} is no connection"
 
     def _member(self, node: ast.Attribute, cls: ClassInfo, depth: int) -> str:

@@ -155,7 +155,7 @@ class Resolver:
             return found
         index = _index_of(scope)
         for base in index.star_imports if index is not None else ():
-            found = self.dotted(f"{base}.{name}")
+            found = self.dotted(f"{base}.{name}", scope.module)
             if any(not isinstance(value, External) or self._is_known(value.dotted) for value in found):
                 return found
         return frozenset((External(name),)) if name in _BUILTINS else EMPTY
@@ -213,7 +213,7 @@ class Resolver:
                 inner = _union(_elements(value) for value in self.evaluate(binding.value, binding.scope))
                 return _unpack(inner, binding.path)
             case BindKind.IMPORT:
-                return self.dotted(binding.dotted)
+                return self.dotted(binding.dotted, binding.scope.module)
             case BindKind.FUNCTION if binding.function is not None:
                 return frozenset((Function(binding.function),))
             case BindKind.CLASS if binding.cls is not None:
@@ -222,17 +222,17 @@ class Resolver:
                 return self.parameter(owner.function, name)
         return EMPTY
 
-    def dotted(self, name: str) -> frozenset[Value]:
-        """What a dotted name means: a driver's name, a project member, or something external."""
+    def dotted(self, name: str, near: str) -> frozenset[Value]:
+        """What a dotted name means in the file `near`: a driver's name, a project member, or something external."""
         canonical = self.table.canonical(name)
         if self._is_known(canonical):
             return frozenset((External(canonical),))
-        found = self.program.split(name)
+        found = self.program.split(name, near)
         if found is None:
-            return frozenset((External(canonical),))
+            return frozenset((External(canonical, near),))
         index, rest = found
         if not rest:
-            return frozenset((External(name),))
+            return frozenset((External(name, near),))
         return self._member(index, rest)
 
     def _member(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
@@ -252,8 +252,8 @@ class Resolver:
             case External(dotted=dotted) if self._is_known(dotted):
                 # A driver's own source, where it is at hand, would lead back to the name that its table knows.
                 return frozenset((External(self.table.canonical(f"{dotted}.{name}")),))
-            case External(dotted=dotted):
-                return self.dotted(f"{dotted}.{name}")
+            case External(dotted=dotted, near=near):
+                return self.dotted(f"{dotted}.{name}", near)
             case Instance(info=info) | Class(info=info):
                 key = (info.key, name)
                 known = self._attributes.get(key)

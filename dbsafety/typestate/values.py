@@ -62,9 +62,13 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A name outside the project, by canonical dotted name (builtins without a prefix)."""
+    """A name outside the project, by canonical dotted name (builtins without a prefix).
+
+    `near` is the file that imports it, "" for names that mean the same everywhere.
+    """
 
     dotted: str
+    near: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +149,8 @@ class Evaluator(Protocol):
     def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
         """What `node` may be when evaluated in `scope`."""
 
-    def dotted(self, name: str) -> frozenset[Value]:
-        """What a dotted name means: a driver's name, a project member, or something external."""
+    def dotted(self, name: str, near: str) -> frozenset[Value]:
+        """What a dotted name means in the file `near`: a driver's name, a project member, or something external."""
 
     def attribute(self, base: Value, name: str) -> frozenset[Value]:
         """What `base.name` may be."""
