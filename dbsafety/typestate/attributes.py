@@ -18,6 +18,7 @@ from dbsafety.typestate.values import (
     Items,
     Key,
     Value,
+    from_other_module,
 )
 
 _MAX_BASES = 12
@@ -89,7 +90,9 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
     gathered: set[Value] = set()
     for current in ancestry(resolver, cls):
         for binding in (*current.attributes.get(name, ()), *current.scope.bindings.get(name, ())):
-            gathered |= _bound(resolver, binding, key)
+            bound = _bound(resolver, binding, key)
+            foreign = current.module.path != cls.module.path
+            gathered |= {from_other_module(value) for value in bound} if foreign else bound
     return frozenset(_kept(value, key) for value in gathered)
 
 

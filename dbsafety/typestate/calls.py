@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo, Scope
-from dbsafety.model.finding import Confidence
 from dbsafety.typestate import allocate
 from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.values import (
@@ -23,6 +22,7 @@ from dbsafety.typestate.values import (
     Manager,
     ManagerKind,
     Value,
+    from_other_module,
 )
 
 _MANAGERS = {
@@ -175,13 +175,6 @@ def _told(
 
 def _handles_of(resolver: Evaluator, node: ast.expr | None, scope: Scope) -> list[Handle]:
     return [value for value in resolver.evaluate(node, scope) if isinstance(value, Handle)]
-
-
-def from_other_module(value: Value) -> Value:
-    """A handle found with the help of another module is known with medium confidence at most."""
-    if isinstance(value, Handle):
-        return replace(value, confidence=value.confidence.at_most(Confidence.MEDIUM))
-    return value
 
 
 def is_generator_manager(resolver: Evaluator, info: FunctionInfo) -> bool:

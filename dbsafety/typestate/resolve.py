@@ -27,6 +27,7 @@ from dbsafety.typestate.values import (
     Nothing,
     Value,
     borrowed_key,
+    from_other_module,
     scope_key,
 )
 
@@ -118,7 +119,7 @@ class Resolver:
                 return self._name(name, scope)
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
-                found = (self.attribute(base, attr) for base in bases)
+                found = (self._attribute_seen_from(scope, base, attr) for base in bases)
                 return _union(found) if bases else self._by_owner(value, attr, scope)
             case ast.Call():
                 return calls.evaluate_call(self, node, scope)
@@ -167,7 +168,7 @@ class Resolver:
         if owner is None:
             return EMPTY
         found = self.attribute(Instance(owner), attr)
-        return frozenset(calls.from_other_module(v) for v in found if isinstance(v, Handle))
+        return frozenset(from_other_module(v) for v in found if isinstance(v, Handle))
 
     def _given(self, owner: Scope, name: str) -> frozenset[Value] | None:
         if not self.given or owner.function is None:
@@ -237,7 +238,7 @@ class Resolver:
 
     def _member(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
         values = self._guarded((id(index.scope), hash(names)), lambda: self._reached(index, names))
-        return frozenset(calls.from_other_module(value) for value in values)
+        return frozenset(from_other_module(value) for value in values)
 
     def _reached(self, index: ModuleIndex, names: tuple[str, ...]) -> frozenset[Value]:
         """The last of `names` by way of the others; it may lead back to itself."""
@@ -245,6 +246,11 @@ class Resolver:
         if not path:
             return self._name(last, index.scope)
         return _union(self.attribute(value, last) for value in self._member(index, tuple(path)))
+
+    def _attribute_seen_from(self, scope: Scope, base: Value, name: str) -> frozenset[Value]:
+        found = self.attribute(base, name)
+        foreign = isinstance(base, Instance | Class) and base.info.module.path != scope.module
+        return frozenset(from_other_module(value) for value in found) if foreign else found
 
     def attribute(self, base: Value, name: str) -> frozenset[Value]:
         """What `base.name` may be."""

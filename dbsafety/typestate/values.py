@@ -171,6 +171,13 @@ def handles(values: Iterable[Value]) -> tuple[Handle, ...]:
     return tuple(sorted(found, key=lambda h: (h.key, h.kind.value, h.driver, h.mode.value, h.confidence.value)))
 
 
+def from_other_module(value: Value) -> Value:
+    """A handle found with the help of another module is known with medium confidence at most."""
+    if isinstance(value, Handle):
+        return replace(value, confidence=value.confidence.at_most(Confidence.MEDIUM))
+    return value
+
+
 def merge_modes(modes: Iterable[Mode]) -> Mode:
     """One mode when all agree, UNKNOWN otherwise."""
     distinct = set(modes)
