@@ -116,7 +116,8 @@ def test_states_before_each_step(capsys: pytest.CaptureFixture[str]) -> None:
         shown(capsys, "states", "store.py:Store.save")
         == """\
 store.py:10 Store.save
-  psycopg2 connection: attribute `conn` of Base in db.py; in transactions; medium confidence: by another module, or by how it is used
+  psycopg2 connection: attribute `conn` of Base in db.py; in transactions; medium confidence: \
+by another module, or by how it is used
      0   10  entry `save`                                           idle
      1   14  return end `save`                                      idle | open dirty | failed (caught in line 13, left)
      2   14  raise end `save`                                       other exception: idle
@@ -160,7 +161,8 @@ def test_summary_of_a_function(capsys: pytest.CaptureFixture[str]) -> None:
         shown(capsys, "summary", "store.py:Store.save")
         == """\
 store.py:10 Store.save
-  psycopg2 connection: attribute `conn` of Base in db.py; in transactions; medium confidence: by another module, or by how it is used
+  psycopg2 connection: attribute `conn` of Base in db.py; in transactions; medium confidence: \
+by another module, or by how it is used
     started  with it  way out                  leaves it
     called   idle     ends                     idle | open dirty | failed (caught in line 13, left)
                       other exception          idle
