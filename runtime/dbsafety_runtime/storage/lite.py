@@ -33,6 +33,7 @@ from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrati
 BUSY_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
 GROUP_LIMIT: Final = 256
+LINGER_SECONDS: Final = 0.002
 WAL_LIMIT: Final = 64 * 1024 * 1024
 
 Row = tuple[Any, ...]
@@ -230,8 +231,7 @@ class LiteStore:
     @contextmanager
     def reading(self) -> Iterator[LiteTx]:
         """A query-only connection of this thread, closed when the outermost block of the thread ends."""
-        held: LiteTx | None = getattr(self._local, "tx", None)
-        if held is not None:
+        if (held := getattr(self._local, "tx", None)) is not None:
             yield held
             return
         with closing(self._connect(readonly=True)) as conn:
@@ -248,8 +248,7 @@ class LiteStore:
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log in bytes."""
-        log = Path(f"{self.path}-wal")
-        return log.stat().st_size if log.exists() else 0
+        return log.stat().st_size if (log := Path(f"{self.path}-wal")).exists() else 0
 
     def backup(self, target: Path) -> None:
         """Copy the database while it is in use, with all commits, into a new file of mode 0600."""
@@ -281,30 +280,40 @@ class LiteStore:
             return self._serve(conn)
 
     def _refuse(self, fault: StorageFault, *, block: bool = True) -> bool:
-        group, going = self._gather(block=block)
+        group: list[_Ticket[Any]] = []
+        going = self._drain(group, block=block)
         for ticket in group:
             ticket.error = fault
             ticket.finish()
         return going
 
-    def _gather(self, *, block: bool = True) -> tuple[list[_Ticket[Any]], bool]:
-        group: list[_Ticket[Any]] = []
+    def _drain(self, group: list[_Ticket[Any]], *, block: bool) -> bool:
+        """Move what waits into the group; return False once told to stop."""
         try:
-            ticket = self._queue.get(block)
-            while ticket is not None and len(group) < GROUP_LIMIT:
+            while len(group) < GROUP_LIMIT:
+                ticket = self._queue.get(block and not group)
+                if ticket is None:
+                    return False
                 group.append(ticket)
-                ticket = self._queue.get_nowait()
         except queue.Empty:
-            return group, True
-        return group, ticket is not None
+            pass
+        return True
 
     def _serve(self, conn: sqlite3.Connection) -> bool:
+        crowd, spent = 0, 0.0
         while True:
-            group, going = self._gather()
+            group: list[_Ticket[Any]] = []
+            going = self._drain(group, block=True)
+            limit = time.monotonic() + min(spent / 2, LINGER_SECONDS)
+            while going and len(group) < crowd and time.monotonic() < limit:
+                time.sleep(0.0001)  # those just served are about to ask again: one commit for all, not two for halves
+                going = self._drain(group, block=False)
+            started = time.monotonic()
             sound = self._commit(conn, group) if group else True
+            spent, crowd = time.monotonic() - started, len(group) + self._queue.qsize()
             for ticket in group:
                 ticket.finish()
-            if not going or not sound:
+            if not (going and sound):
                 return going
 
     def _commit(self, conn: sqlite3.Connection, group: list[_Ticket[Any]]) -> bool:

@@ -247,3 +247,13 @@ def test_a_stopped_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(Disconnected, match="the writer has stopped"):
         store.write(put("a"))
+
+
+def test_more_callers_than_a_group_holds_are_all_served(lite: LiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbsafety_runtime.storage.lite.GROUP_LIMIT", 3)
+    results: dict[str, object] = {}
+    with gathered(lite):
+        threads = [waiting(lite, put(f"n{number}"), results, f"n{number}") for number in range(8)]
+    for thread in threads:
+        thread.join(30)
+    assert names(lite) == [f"n{number}" for number in range(8)] == sorted(results)
