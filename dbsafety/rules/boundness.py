@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,40 +56,44 @@ def unsafe_uses(view: FunctionView) -> Iterator[Use]:
         if own[0].kind is BindKind.WITH:
             values = view.resolver.entered(values)
         held = [h for h in handles(values) if h.kind in _KINDS]
-        attempts = [_attempt_of(view, b.node) for b in own]
-        if not held or attempts[0] is None or any(a is not attempts[0] for a in attempts):
-            continue
         opening = own[0].node
-        if isinstance(opening, ast.stmt):
-            found.extend(_uses(view, name, attempts[0], opening, held[0]))
+        if not held or not isinstance(opening, ast.stmt):
+            continue
+        others = [_attempts_of(view, b.node) for b in own[1:]]
+        around = _attempts_of(view, opening)
+        for place, attempt in enumerate(around):
+            if all(attempt in other for other in others):
+                walk = _Walk(view, name, held[0], around[:place])
+                found.extend(_uses(walk, attempt, opening, held[0]))
     yield from sorted(found, key=lambda use: (use.node.lineno, use.node.col_offset))
 
 
-def _attempt_of(view: FunctionView, node: ast.AST) -> ast.Try | None:
-    """The innermost `try` with handlers or `finally` whose body holds the node."""
+def _attempts_of(view: FunctionView, node: ast.AST) -> list[ast.Try]:
+    """The `try` statements whose bodies hold the node, innermost first."""
+    found: list[ast.Try] = []
     inner = node
     for outer in view.around(node):
         if isinstance(outer, ast.Try) and inner in outer.body:
-            return outer
+            found.append(outer)
         inner = outer
-    return None
+    return found
 
 
-def _uses(view: FunctionView, name: str, attempt: ast.Try, opening: ast.stmt, held: Handle) -> Iterator[Use]:
+def _uses(walk: _Walk, attempt: ast.Try, opening: ast.stmt, held: Handle) -> Iterator[Use]:
     regions = [*(handler.body for handler in attempt.handlers), attempt.finalbody]
     inside = {id(n): i for i, region in enumerate(regions) for part in region for n in ast.walk(part)}
     seen: set[tuple[int, Bound]] = set()
-    for step, state in _Walk(view, name, held).reach():
-        for node in _loads(step, name):
+    for step, state in walk.reach():
+        for node in _loads(step, walk.name):
             region = inside.get(id(node))
             if region is None or (region, state) in seen or state is Bound.BOUND:
                 continue
-            if state is Bound.NONE and not _dereferences(view, node):
+            if state is Bound.NONE and not _dereferences(walk.view, node):
                 continue
             seen.add((region, state))
             if (region, Bound.UNBOUND) in seen and state is Bound.NONE:
                 continue
-            yield Use(name, node, state, attempt, opening, held)
+            yield Use(walk.name, node, state, attempt, opening, held)
 
 
 def _loads(step: Step, name: str) -> list[ast.Name]:
@@ -107,13 +111,18 @@ def _is_none(node: ast.expr | None) -> bool:
 
 
 class _Walk:
-    """Reachability over (step, what the variable holds, exception in flight)."""
+    """Reachability over (step, what the variable holds, exception in flight).
 
-    def __init__(self, view: FunctionView, name: str, held: Handle) -> None:
+    `inner`: the `try` statements between the opening and the one in question. They are taken to end every error of the
+    driver they are written for, `except OperationalError` around `connect()` for example.
+    """
+
+    def __init__(self, view: FunctionView, name: str, held: Handle, inner: Sequence[ast.Try]) -> None:
         self.view = view
         self.name = name
         self.spec: DriverSpec = view.spec(held)
         self.steps = view.cfg.steps
+        self.inner = inner
 
     def reach(self) -> Iterator[tuple[Step, Bound]]:
         start = (self.view.cfg.entry, Bound.UNBOUND, None)
@@ -160,9 +169,10 @@ class _Walk:
             handler = self.steps[edge.target].node
             clause = handler.type if isinstance(handler, ast.ExceptHandler) else None
             match = clause_matches(self.view.resolver, clause, self.view.scope, self.spec, flight)
-            if match is Match.SURE or (match is Match.MAYBE and flight is Raised.DB):
+            caught = match is Match.SURE or (match is Match.MAYBE and flight is Raised.DB)
+            if caught:
                 yield edge.target, state, None
-            if match is Match.SURE:
+            if match is Match.SURE or (caught and step.node in self.inner):
                 return
         for edge in step.succ:
             if edge.kind is EdgeKind.NOMATCH:
