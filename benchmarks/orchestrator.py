@@ -36,7 +36,7 @@ from dbsafety_runtime.orchestrator.figures import percentile
 from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Knowledge, Source
 from dbsafety_runtime.orchestrator.model import Issue
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.lite import LiteTx
+from dbsafety_runtime.storage.litetx import LiteTx
 
 JOBS = 60_000
 BARE_SCHEMA = """

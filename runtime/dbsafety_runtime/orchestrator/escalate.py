@@ -12,7 +12,8 @@ from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.model import Plan, Task, shorten
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.lite import LiteTx, forbid_open_transaction
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.storage.litetx import LiteTx
 
 LABEL: Final = "dbsafety"
 PAGES: Final = 20

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dbsafety_runtime.orchestrator import ledger
-from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.lite import LiteStore
+from dbsafety_runtime.storage.litetx import LiteTx
 
 TRIALS: Final = 5
 BOUND: Final = 0.8

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.lite import LiteStore
+from dbsafety_runtime.storage.litetx import LiteTx
 
 LAST: Final = "SELECT id, hash FROM task_history ORDER BY id DESC LIMIT 1"
 APPEND: Final = """

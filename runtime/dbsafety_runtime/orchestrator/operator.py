@@ -9,7 +9,7 @@ from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.escalate import withdraw
 from dbsafety_runtime.orchestrator.phases import HUMAN
 from dbsafety_runtime.orchestrator.store import SET_CONTROL, IncidentStore
-from dbsafety_runtime.storage.lite import LiteTx
+from dbsafety_runtime.storage.litetx import LiteTx
 
 
 class Refused(Exception):

@@ -22,7 +22,7 @@ from dbsafety_runtime.orchestrator.model import Plan, Service, Status, Task
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners
 from dbsafety_runtime.orchestrator.progress import Applied, Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.lite import LiteTx
+from dbsafety_runtime.storage.litetx import LiteTx
 
 KNOWN, ALONE, TOGETHER, HUMAN = 1, 2, 3, 4
 MOST_ATTEMPTS: Final = 3

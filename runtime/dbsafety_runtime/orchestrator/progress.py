@@ -10,7 +10,7 @@ from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.learning import learn
 from dbsafety_runtime.orchestrator.model import Plan, Task, task_of
 from dbsafety_runtime.orchestrator.store import Attempt, IncidentStore
-from dbsafety_runtime.storage.lite import LiteTx
+from dbsafety_runtime.storage.litetx import LiteTx
 
 CLAIM: Final = """
 UPDATE tasks SET lease_owner = ?, version = version + 1 WHERE id IN (

@@ -22,7 +22,8 @@ from dbsafety_runtime.orchestrator.model import (
     shorten,
     task_of,
 )
-from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.lite import LiteStore
+from dbsafety_runtime.storage.litetx import LiteTx
 
 UPSERT: Final = """
 INSERT INTO tasks (issue_hash, issue_type, issue_source, issue_message, target, signature, facts, status,

@@ -13,15 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar
 
 from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.ops.faults import reach
-from dbsafety_runtime.storage.classify import classify_sqlite, fault_of
 from dbsafety_runtime.storage.errors import (
     Disconnected,
-    Rejected,
     ResourceExhausted,
     Retryable,
     SchemaMismatch,
@@ -29,6 +26,7 @@ from dbsafety_runtime.storage.errors import (
     StorageFault,
 )
 from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrations, statements
+from dbsafety_runtime.storage.litetx import LiteTx, Row, Savepoint, Ticket, abandon, classified
 
 BUSY_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
@@ -36,7 +34,6 @@ GROUP_LIMIT: Final = 256
 LINGER_SECONDS: Final = 0.002
 WAL_LIMIT: Final = 64 * 1024 * 1024
 
-Row = tuple[Any, ...]
 T = TypeVar("T")
 _writer = threading.local()
 
@@ -45,92 +42,6 @@ def forbid_open_transaction(what: str) -> None:
     """Raise StorageBug when this thread is a writer in a transaction; called before anything slow or foreign."""
     if getattr(_writer, "busy", False):
         raise StorageBug(f"{what} inside a transaction")
-
-
-def classified(error: sqlite3.Error) -> StorageFault:
-    """Return the fault for a driver error; counts it."""
-    fault = fault_of(classify_sqlite(error), str(error), getattr(error, "sqlite_errorname", None))
-    metrics.STORAGE_FAULTS.labels(fault.fault.value).inc()
-    return fault
-
-
-class LiteTx:
-    """Statements on one connection; every result is fetched at once, every failure comes out classified."""
-
-    __slots__ = ("_conn",)
-
-    def __init__(self, conn: sqlite3.Connection) -> None:
-        self._conn = conn
-
-    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """Run one statement and return its rows; raises a StorageFault."""
-        reach("lite_statement")
-        try:
-            return self._conn.execute(sql, params).fetchall()
-        except sqlite3.Error as error:
-            raise classified(error) from error
-        except (OverflowError, UnicodeEncodeError) as error:  # a value SQLite has no type for
-            raise Rejected(str(error)) from error
-
-    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
-        """Run one statement and return its first row, None when there is none; raises a StorageFault."""
-        rows = self.execute(sql, params)
-        return rows[0] if rows else None
-
-    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run one statement for each row; raises a StorageFault."""
-        try:
-            self._conn.executemany(sql, rows)
-        except sqlite3.Error as error:
-            raise classified(error) from error
-
-
-class _Ticket(Generic[T]):
-    """A caller's work and, after the commit, its result."""
-
-    __slots__ = ("_done", "error", "value", "work")
-
-    def __init__(self, work: Callable[[LiteTx], T]) -> None:
-        self.work = work
-        self.value: T | None = None
-        self.error: BaseException | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def finish(self) -> None:
-        self._done.release()
-
-    def wait(self, alive: Callable[[], bool]) -> T:
-        while not self._done.acquire(timeout=1.0):
-            if not alive() and not self._done.acquire(blocking=False):
-                raise Disconnected("the writer has stopped")
-        if self.error is not None:
-            raise self.error
-        return cast("T", self.value)
-
-
-class _Savepoint:
-    """One caller's part of a group: its failure is undone and kept for the caller, the group goes on."""
-
-    __slots__ = ("_conn", "_ticket")
-
-    def __init__(self, conn: sqlite3.Connection, ticket: _Ticket[Any]) -> None:
-        self._conn, self._ticket = conn, ticket
-
-    def __enter__(self) -> None:
-        self._ticket.error = None
-        self._conn.execute("SAVEPOINT caller")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is not None:
-            self._ticket.error = error
-            if not self._conn.in_transaction:  # SQLite itself rolled back all of it, as it may after SQLITE_FULL
-                raise error if isinstance(error, StorageFault) else StorageBug(f"the transaction ended: {error}")
-            self._conn.execute("ROLLBACK TO caller")
-        self._conn.execute("RELEASE caller")
-        return True
 
 
 def _tried(work: Callable[[], T]) -> T | Retryable:
@@ -152,7 +63,7 @@ class LiteStore:
         patience: float = PATIENCE_SECONDS,
     ) -> None:  # fmt: skip
         self.path, self._synchronous, self._patience = path, synchronous, patience
-        self._queue: queue.SimpleQueue[_Ticket[Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Ticket[Any] | None] = queue.SimpleQueue()
         self._local = threading.local()
         create(path)
         self._retried(lambda: self._prepare(schema))
@@ -199,8 +110,7 @@ class LiteStore:
                 self._migrate(tx, schema)
                 tx.execute("COMMIT")
             finally:
-                if conn.in_transaction:
-                    conn.execute("ROLLBACK")
+                abandon(conn)
 
     def _migrate(self, tx: LiteTx, schema: Schema) -> None:
         known = migrations(schema)
@@ -221,7 +131,7 @@ class LiteStore:
         """
         forbid_open_transaction("a write")
         started = time.monotonic()
-        ticket = _Ticket(work)
+        ticket = Ticket(work)
         self._queue.put(ticket)
         try:
             return ticket.wait(self._thread.is_alive)
@@ -280,14 +190,14 @@ class LiteStore:
             return self._serve(conn)
 
     def _refuse(self, fault: StorageFault, *, block: bool = True) -> bool:
-        group: list[_Ticket[Any]] = []
+        group: list[Ticket[Any]] = []
         going = self._drain(group, block=block)
         for ticket in group:
             ticket.error = fault
             ticket.finish()
         return going
 
-    def _drain(self, group: list[_Ticket[Any]], *, block: bool) -> bool:
+    def _drain(self, group: list[Ticket[Any]], *, block: bool) -> bool:
         """Move what waits into the group; return False once told to stop."""
         try:
             while len(group) < GROUP_LIMIT:
@@ -302,7 +212,7 @@ class LiteStore:
     def _serve(self, conn: sqlite3.Connection) -> bool:
         crowd, spent = 0, 0.0
         while True:
-            group: list[_Ticket[Any]] = []
+            group: list[Ticket[Any]] = []
             going = self._drain(group, block=True)
             limit = time.monotonic() + min(spent / 2, LINGER_SECONDS)
             while going and len(group) < crowd and time.monotonic() < limit:
@@ -316,7 +226,7 @@ class LiteStore:
             if not (going and sound):
                 return going
 
-    def _commit(self, conn: sqlite3.Connection, group: list[_Ticket[Any]]) -> bool:
+    def _commit(self, conn: sqlite3.Connection, group: list[Ticket[Any]]) -> bool:
         """Commit a group; return False when the connection should be replaced."""
         self._turnstile.enter()
         _writer.busy = True
@@ -324,23 +234,22 @@ class LiteStore:
         try:
             self._retried(lambda: tx.execute("BEGIN IMMEDIATE"))
             for ticket in group:
-                with _Savepoint(conn, ticket):
+                with Savepoint(conn, ticket):
                     ticket.value = ticket.work(tx)
             reach("lite_before_commit")
             tx.execute("COMMIT")
             reach("lite_after_commit")
-        except StorageFault as error:
-            fault = error
+        except (StorageFault, sqlite3.Error) as error:
+            fault = error if isinstance(error, StorageFault) else classified(error)
         else:
             return True
         finally:
-            if conn.in_transaction:
-                conn.execute("ROLLBACK")
+            abandon(conn)
             _writer.busy = False
             self._turnstile.leave()
         return self._failed(conn, group, fault)
 
-    def _failed(self, conn: sqlite3.Connection, group: list[_Ticket[Any]], fault: StorageFault) -> bool:
+    def _failed(self, conn: sqlite3.Connection, group: list[Ticket[Any]], fault: StorageFault) -> bool:
         """Nothing of the group was stored: run its callers one by one, or tell a lone caller what happened."""
         if len(group) > 1 and not isinstance(fault, Retryable):
             sound = [self._commit(conn, [ticket]) for ticket in group]

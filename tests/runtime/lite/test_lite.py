@@ -18,9 +18,11 @@ from dbsafety_runtime.storage.errors import (
     Retryable,
     SchemaMismatch,
     StorageBug,
+    StorageFault,
 )
-from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.lite import LiteStore
 from dbsafety_runtime.storage.litefile import filesystem_of
+from dbsafety_runtime.storage.litetx import LiteTx
 
 PUT = "INSERT INTO control (name, value, at) VALUES (?, ?, 0)"
 NAMES = "SELECT name FROM control ORDER BY name"
@@ -257,3 +259,17 @@ def test_more_callers_than_a_group_holds_are_all_served(lite: LiteStore, monkeyp
     for thread in threads:
         thread.join(30)
     assert names(lite) == [f"n{number}" for number in range(8)] == sorted(results)
+
+
+def test_a_driver_failure_outside_any_caller_reaches_the_callers_and_the_writer_lives(
+    lite: LiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("dbsafety_runtime.storage.litetx.Savepoint.__enter__", broken)
+        with pytest.raises(StorageFault, match="disk I/O error"):
+            lite.write(put("a"))
+    lite.write(put("b"))
+    assert names(lite) == ["b"]

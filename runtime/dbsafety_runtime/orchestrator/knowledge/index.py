@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.model import Evidence, clean
-from dbsafety_runtime.storage.lite import LiteStore, LiteTx
+from dbsafety_runtime.storage.lite import LiteStore
+from dbsafety_runtime.storage.litetx import LiteTx
 
 WORD: Final = re.compile(r"[^\W_]{2,}")
 MOST_WORDS: Final = 24
