@@ -27,15 +27,20 @@ def in_project(path: str | Path, root: Path) -> str:
 def import_roots(root: Path, configured: Sequence[str], files: Iterable[str]) -> tuple[str, ...]:
     """The folders that imports may start from, as `shown`, in order of preference.
 
-    Those `configured` (relative to the project root) if any; else the root, its `src`, and for each file the folder
-    above the topmost package that holds it.
+    Those `configured` (relative to the project root) if any; else the root, its `src`, and for each file every folder
+    from the one above the topmost package that holds it up to the root (or the current folder), since a program may be
+    started in any of them.
     """
     if configured:
         return tuple(dict.fromkeys(shown(root / folder) for folder in configured))
+    top = Path.cwd() if root.is_relative_to(Path.cwd()) else root
     roots = [_above_package(root)]
     if (root / "src").is_dir():
         roots.append(root / "src")
-    roots.extend(_above_package(folder) for folder in dict.fromkeys(absolute(file).parent for file in files))
+    for folder in dict.fromkeys(absolute(file).parent for file in files):
+        start = _above_package(folder)
+        roots.append(start)
+        roots.extend(parent for parent in start.parents if parent.is_relative_to(top))
     return tuple(dict.fromkeys(shown(folder) for folder in roots))
 
 

@@ -34,5 +34,5 @@ def test_import_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     files = ["services/api/app/core/db.py", "services/api/app/core/x.py", "tools/run.py"]
 
-    assert import_roots(tmp_path, (), files) == (".", "src", "services/api", "tools")
+    assert import_roots(tmp_path, (), files) == (".", "src", "services/api", "services", "tools")
     assert import_roots(tmp_path, ("lib", "."), files) == ("lib", ".")
