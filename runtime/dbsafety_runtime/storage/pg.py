@@ -69,6 +69,11 @@ class Guard:
     """
 
     def __init__(self) -> None:
+        self.reset()
+        os.register_at_fork(after_in_child=self.reset)
+
+    def reset(self) -> None:
+        """Start anew; a forked child has neither the thread nor a use for its parent's sessions."""
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None

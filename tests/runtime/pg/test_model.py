@@ -170,5 +170,5 @@ def test_short_programs(dsn: str) -> None:
 @pytest.mark.faults
 def test_long_programs(dsn: str) -> None:
     QueueMachine.dsn = dsn
-    long = settings(COMMON, max_examples=150, stateful_step_count=50, derandomize=False)
+    long = settings(COMMON, max_examples=60, stateful_step_count=50, derandomize=False)
     run_state_machine_as_test(QueueMachine, settings=long)
