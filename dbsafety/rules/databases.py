@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from enum import Enum
 
+from dbsafety.drivers.spec import Effect
 from dbsafety.facts.constants import text_of
 from dbsafety.facts.scopes import Binding, BindKind
+from dbsafety.facts.sql import Verb
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.values import External
+from dbsafety.typestate.values import External, Key
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
 _CONCURRENT = ("threading", "concurrent", "multiprocessing", "asyncio", "flask", "fastapi", "django", "socketserver")
@@ -28,7 +31,8 @@ class Place(Enum):
 def place_of(view: FunctionView, call: ast.Call) -> Place:
     """What the first argument of an opening call says about the database."""
     argument = next((k.value for k in call.keywords if k.arg == "database"), call.args[0] if call.args else None)
-    text = text_of(argument, view.scope)
+    text = _said_by_test(view, call, argument) if argument is not None else None
+    text = text if text is not None else text_of(argument, view.scope)
     if text is not None:
         lowered = text.lower()
         if lowered in (":memory:", "") or lowered.startswith("file::memory:") or "mode=memory" in lowered:
@@ -39,6 +43,35 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
         return Place.TEMPORARY
     imported = {name.partition(".")[0] for name in view.module.index.imported}
     return Place.SHARED if imported.intersection(_CONCURRENT) else Place.UNKNOWN
+
+
+def _said_by_test(view: FunctionView, call: ast.Call, argument: ast.expr) -> str | None:
+    """The text that a test around the call has found the argument equal to: `if path == ":memory:"`."""
+    said = ast.dump(argument)
+    inner: ast.AST = call
+    for outer in view.around(call):
+        match outer:
+            case ast.If(test=ast.Compare(left=left, ops=[operator], comparators=[right])):
+                equal = {ast.Eq: outer.body, ast.NotEq: outer.orelse}.get(type(operator), [])
+                sides = [ast.dump(left), ast.dump(right)]
+                if inner in equal and said in sides and not _rebound(equal, argument):
+                    return text_of(right if sides[0] == said else left, view.scope)
+        inner = outer
+    return None
+
+
+def _rebound(suite: Sequence[ast.stmt], argument: ast.expr) -> bool:
+    name = argument.id if isinstance(argument, ast.Name) else ""
+    stored = (n for part in suite for n in ast.walk(part) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    return any(node.id == name for node in stored)
+
+
+def only_reads(view: FunctionView, key: Key) -> bool:
+    """Whether the function keeps the connection to itself and every statement it sends is known to read."""
+    if any(key in facts.passed for _, facts in view.calls()):
+        return False
+    sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)]
+    return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb is Verb.READ for op in sent)
 
 
 def _is_temporary(view: FunctionView, node: ast.expr, depth: int = 0) -> bool:

@@ -5,7 +5,7 @@
 
 It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
 sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
-`factory`. In test files it has low confidence, hence is not shown by default.
+`factory`. In test files, and in a script that only reads, it has low confidence, hence is not shown by default.
 
 ## Why it matters
 A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is
@@ -45,10 +45,11 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import ConstructorSpec, HandleKind
+from dbsafety.facts.scopes import BindKind
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, place_of
+from dbsafety.rules.databases import Place, only_reads, place_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
@@ -78,6 +79,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
+        if view.module.is_script and not view.outlives(op.handle, op.key) and only_reads(view, op.key):
+            confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout
         yield RULE.at(
@@ -105,9 +108,35 @@ def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: Cons
         return True
     if any(name == "timeout" and position < len(call.args) for position, name in positions.items()):
         return True
-    if any(keyword.arg in (None, "timeout", "factory") for keyword in call.keywords) or _is_partial(view, call.func):
+    if any(keyword.arg in ("timeout", "factory") for keyword in call.keywords) or _is_partial(view, call.func):
+        return True
+    spread = (keyword.value for keyword in call.keywords if keyword.arg is None)
+    if any(keys is None or keys & {"timeout", "factory"} for keys in (_keys_of(view, node) for node in spread)):
         return True
     return view.module.sends(op.key, "busy_timeout")
+
+
+def _keys_of(view: FunctionView, node: ast.expr) -> frozenset[str] | None:
+    """The keys that a local dictionary can have, None when that is not certain."""
+    if not isinstance(node, ast.Name) or view.scope.find(node.id) is not view.scope:
+        return None
+    keys: set[str] = set()
+    for binding in view.scope.bindings[node.id]:
+        if binding.kind is not BindKind.VALUE or binding.path or not isinstance(binding.value, ast.Dict):
+            return None
+        keys |= {_text(key) for key in binding.value.keys}
+    for use in ast.walk(view.info.node):
+        if isinstance(use, ast.Name) and use.id == node.id and isinstance(use.ctx, ast.Load):
+            parent = view.parents.get(id(use))
+            if isinstance(parent, ast.Subscript) and parent.value is use:
+                keys.add(_text(parent.slice))
+            elif not (isinstance(parent, ast.keyword) and parent.arg is None):
+                return None
+    return None if "" in keys else frozenset(keys)
+
+
+def _text(node: ast.expr | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def _is_partial(view: FunctionView, func: ast.expr) -> bool:
