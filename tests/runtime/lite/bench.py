@@ -16,7 +16,8 @@ from dbsafety_runtime.orchestrator.loop import Orchestrator
 from dbsafety_runtime.orchestrator.model import Task
 from tests.runtime.lite.doubles import ScriptedManager
 
-DEFAULTS = OrchestratorSettings(grace=3.0, patience=10.0, settle=5.0, interval=1.0)
+# The memory limit is for a process of its own; this one holds the whole test suite.
+DEFAULTS = OrchestratorSettings(grace=3.0, patience=10.0, settle=5.0, interval=1.0, memory_limit_mb=100_000)
 
 
 class Bench:
