@@ -35,7 +35,8 @@ class Program:
         self._everywhere = everywhere
         self._by_path: dict[str, ModuleIndex | None] = {}
         self._by_name: dict[tuple[str, str], ModuleIndex | None] = {}
-        self._near: dict[PurePosixPath, tuple[str, ...]] = {}
+        self._near: dict[str, tuple[str, ...]] = {}
+        self._splits: dict[tuple[str, tuple[str, ...]], tuple[ModuleIndex, tuple[str, ...]] | None] = {}
 
     def add(self, tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
         """Index a module that is already parsed; `name` is its dotted name."""
@@ -65,24 +66,30 @@ class Program:
 
     def split(self, dotted: str, near: str = "") -> tuple[ModuleIndex, tuple[str, ...]] | None:
         """The longest prefix of `dotted` that is a project module in the eyes of `near`, with the names left over."""
-        parts = dotted.split(".")
-        for length in range(len(parts), 0, -1):
-            index = self.module(".".join(parts[:length]), near)
-            if index is not None:
-                return index, tuple(parts[length:])
-        return None
+        key = (dotted, self._roots_for(near))
+        if key not in self._splits:
+            parts = dotted.split(".")
+            self._splits[key] = None
+            for length in range(len(parts), 0, -1):
+                index = self.module(".".join(parts[:length]), near)
+                if index is not None:
+                    self._splits[key] = (index, tuple(parts[length:]))
+                    break
+        found = self._splits[key]
+        # The module may have been indexed anew since.
+        return (self._by_path.get(found[0].path) or found[0], found[1]) if found is not None else None
 
     def _roots_for(self, near: str) -> tuple[str, ...]:
         if not near or self._everywhere:
             return self._roots
-        folder = PurePosixPath(near).parent
-        known = self._near.get(folder)
+        known = self._near.get(near)
         if known is None:
+            folder = PurePosixPath(near).parent
             above = (folder, *folder.parents)
             holding = [root for root in self._roots if PurePosixPath(root) in above]
             holding.sort(key=lambda root: -len(PurePosixPath(root).parts))
             beside = [r for r in self._roots if PurePosixPath(r).name in _SOURCES and PurePosixPath(r).parent in above]
-            known = self._near[folder] = tuple(dict.fromkeys((*holding, *beside)))
+            known = self._near[near] = tuple(dict.fromkeys((*holding, *beside)))
         return known
 
     def _load(self, dotted: str, root: str) -> ModuleIndex | None:
