@@ -111,9 +111,10 @@ def _open(state: State) -> State:
 def _execute(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
     verb = statement.verb
     if verb is Verb.ROLLBACK:
-        return Outcome((State(Tx.IDLE, state.auto),), ((Raised.DB, state),))
+        return _rollback(state)
     if verb is Verb.ROLLBACK_TO:
-        return Outcome((state._replace(tx=Tx.OPEN, by=-1, left=False),), ((Raised.DB, state),))
+        gone = State(Tx.CLOSED, state.auto)
+        return Outcome((state._replace(tx=Tx.OPEN, by=-1, left=False),), ((Raised.DB, gone),))
     if verb is Verb.COMMIT:
         return _commit(spec, state)
     if verb is Verb.BEGIN and state.tx is Tx.IDLE:
@@ -158,7 +159,7 @@ def _commit(spec: DriverSpec, state: State) -> Outcome:
 
 
 def _rollback(state: State) -> Outcome:
-    """A rollback that fails means that the connection is gone (B3c)."""
+    """A rollback that fails, as a method or as text, means that the connection is gone (B3c)."""
     return Outcome((State(Tx.IDLE, state.auto),), ((Raised.DB, State(Tx.CLOSED, state.auto)),))
 
 
