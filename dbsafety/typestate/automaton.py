@@ -141,7 +141,9 @@ def _locking(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
     if state.auto and state.tx is Tx.IDLE:
         return Outcome((state,), ((Raised.DB, state),))
     if state.tx is Tx.FAILED:
-        return Outcome((state._replace(dirty=True),), ((Raised.DB, state),), Seen.STATEMENT)
+        # What the handler itself writes instead did not come before the failure: stored, it is whole.
+        after = state._replace(dirty=state.dirty or state.left)
+        return Outcome((after,), ((Raised.DB, state),), Seen.STATEMENT)
     done = state._replace(tx=Tx.OPEN, dirty=True)
     return Outcome((done,), ((Raised.DB, state._replace(tx=Tx.FAILED, by=-1, left=False)),))
 

@@ -24,6 +24,13 @@ _DBAPI_NAMES = frozenset(
     {"Error", "DatabaseError", "OperationalError", "IntegrityError", "ProgrammingError", "DataError", "InternalError"}
 )
 _BASE_ONLY = frozenset({"KeyboardInterrupt", "SystemExit", "GeneratorExit", "asyncio.CancelledError"})
+_MYSQL = frozenset({"MySQLdb", "pymysql", "aiomysql", "asyncmy", "mysql", "mariadb"})
+_OTHER_SQL = frozenset({"oracledb", "cx_Oracle", "pyodbc", "aioodbc", "pymssql", "ibm_db_dbi", "duckdb"})
+_OTHERS = frozenset(
+    {"duckdb", "snowflake", "clickhouse_driver", "trino", "redshift_connector", "pg8000", "apsw", "fdb", "hdbcli"}
+)
+_OTHER_DATABASES = _MYSQL | _OTHER_SQL | _OTHERS
+"""Modules with error classes of their own, which no error of a driver that a table knows is an instance of."""
 
 
 def clause_matches(resolver: Evaluator, node: ast.expr | None, scope: Scope, spec: DriverSpec, raised: Raised) -> Match:
@@ -71,7 +78,8 @@ def _external_matches(resolver: Evaluator, dotted: str, spec: DriverSpec, raised
     if raised is Raised.BASE:
         return Match.MAYBE if dotted.endswith("CancelledError") else Match.NO
     if raised is Raised.DB:
-        return Match.NO if hasattr(builtins, dotted) else _dbapi_name(dotted.rpartition(".")[2])
+        foreign = hasattr(builtins, dotted) or dotted.partition(".")[0] in _OTHER_DATABASES
+        return Match.NO if foreign else _dbapi_name(dotted.rpartition(".")[2])
     return Match.MAYBE
 
 

@@ -1,4 +1,4 @@
-"""What a test says about the state of a connection: `if conn`, `is None`, `.closed`, the transaction status."""
+"""What a test says about the state of a connection: `if conn`, `if its_owner`, `is None`, `.closed`, the status."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TypeAlias
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.facts.scopes import Scope
+from dbsafety.typestate.attributes import ancestry, method
 from dbsafety.typestate.automaton import State, Tx
-from dbsafety.typestate.values import Evaluator, Key, handles
+from dbsafety.typestate.values import Evaluator, Instance, Key, Nothing, handles
 
-Predicate: TypeAlias = Callable[[State], bool]
+Predicate: TypeAlias = Callable[[State], bool | None]
+"""Whether a test is true in a state; None when the state does not tell."""
 
 _STATUS_WORDS = (("INERROR", Tx.FAILED), ("INTRANS", Tx.OPEN), ("IDLE", Tx.IDLE), ("UNKNOWN", Tx.CLOSED))
 
@@ -31,6 +33,8 @@ def holds(resolver: Evaluator, test: ast.expr, scope: Scope, key: Key) -> Predic
 def _truth(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) -> Predicate | None:
     if _is_connection(resolver, node, scope, key):
         return _bound
+    if _is_holder(resolver, node, scope, key):
+        return _in_use
     if isinstance(node, ast.Attribute):
         spec_names = _attribute_names(resolver, node, scope, key)
         if spec_names is None:
@@ -54,6 +58,8 @@ def _compared(
     if isinstance(right, ast.Constant) and right.value is None:
         if _is_connection(resolver, left, scope, key):
             return _unbound if positive else _bound
+        if _is_holder(resolver, left, scope, key):
+            return _negated(_in_use) if positive else _in_use
         return None
     status = _status_of(resolver, left, right, scope, key)
     if status is not None:
@@ -94,6 +100,19 @@ def _is_connection(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) 
     return any(h.key == key and h.kind is HandleKind.CONNECTION for h in found) and not isinstance(node, ast.Call)
 
 
+def _is_holder(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) -> bool:
+    """Whether the expression is the project object that keeps the connection in an attribute, or None."""
+    if key.kind != "attr" or isinstance(node, ast.Call):
+        return False
+    found = resolver.evaluate(node, scope)
+    classes = [value.info for value in found if isinstance(value, Instance)]
+    if not classes or any(not isinstance(value, (Instance, Nothing)) for value in found):
+        return False
+    if not any(base.key == key.owner for cls in classes for base in ancestry(resolver, cls)):
+        return False
+    return not any(method(resolver, cls, name) for cls in classes for name in ("__bool__", "__len__"))
+
+
 def _is_namespace(node: ast.expr) -> bool:
     return (
         isinstance(node, ast.Call)
@@ -110,6 +129,11 @@ def _unbound(state: State) -> bool:
     return state.tx is Tx.UNBOUND
 
 
+def _in_use(state: State) -> bool | None:
+    """A connection in a transaction has been used, so the object that keeps it is there."""
+    return True if state.tx in (Tx.OPEN, Tx.FAILED) else None
+
+
 def _closed(state: State) -> bool:
     return state.tx is Tx.CLOSED
 
@@ -119,7 +143,11 @@ def _in_transaction(state: State) -> bool:
 
 
 def _negated(predicate: Predicate) -> Predicate:
-    return lambda state: not predicate(state)
+    def negated(state: State) -> bool | None:
+        held = predicate(state)
+        return None if held is None else not held
+
+    return negated
 
 
 def _is(tx: Tx) -> Predicate:

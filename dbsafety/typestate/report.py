@@ -12,6 +12,7 @@ from dbsafety.drivers.spec import DriverSpec
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.flow.graph import Step, StepKind
 from dbsafety.typestate.automaton import Seen, State, Tx, idle
+from dbsafety.typestate.lifetime import dies_with_owner
 from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.summaries import Summaries
@@ -92,7 +93,9 @@ def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> 
     key = subject.key
     if key.kind == "global" and function.scope.kind == "module":
         return False
-    if key.persistent or key.kind == "param" or subject.handle.pooled:
+    if key.kind == "param" or subject.handle.pooled:
+        return True
+    if key.persistent and not dies_with_owner(summaries.resolver, function, key):
         return True
     own = f"{function.module.path}:{function.qualname}"
     if key.kind == "local" and key.owner != own:
@@ -106,7 +109,6 @@ def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> 
 def _collect(
     summaries: Summaries, search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow]
 ) -> None:
-    lives = outlives(summaries, function, search.subject)
     for sight in search.sights:
         state = sight.node.state
         if state.by == -2:
@@ -119,9 +121,11 @@ def _collect(
         elif search.spec.aborts:
             _note(search, function, found, sight.node, _later(search, sight.node) if state.left else End.INSIDE)
     end = search.frame.cfg.return_end
-    for node in search.parents:
-        if node.step == end and node.state.tx is Tx.FAILED and node.state.left and node.state.by >= 0:
-            _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
+    left = [node for node in search.parents if node.step == end and node.state.tx is Tx.FAILED]
+    left = [node for node in left if node.state.left and node.state.by >= 0]
+    lives = bool(left) and outlives(summaries, function, search.subject)
+    for node in left:
+        _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
 
 
 def _is_probe(search: Search, node: Node) -> bool:

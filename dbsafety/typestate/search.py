@@ -268,13 +268,12 @@ class Search:
             # Only what went through the handler is in this state, so its flags are those of the way here.
             truth = flags.truth(test, [self.steps[point.step] for point in self.path(node)[:-1]])
         guard = self._guard(step.index, test)
+        if truth is None and guard is not None:
+            truth = guard(node.state)
         for edge in step.succ:
             wanted = edge.kind is EdgeKind.TRUE
-            if edge.kind in (EdgeKind.TRUE, EdgeKind.FALSE):
-                if truth is not None and truth is not wanted:
-                    continue
-                if guard is not None and guard(node.state) is not wanted:
-                    continue
+            if edge.kind in (EdgeKind.TRUE, EdgeKind.FALSE) and truth is not None and truth is not wanted:
+                continue
             yield self._along(node, edge, node.state)
         if step.exc is not None and node.state.tx is not Tx.FAILED:
             yield self._raise(node, Raised.OTHER, node.state)
