@@ -34,6 +34,7 @@ SEARCHED_FOR = {
     ],
     "DBS103": ["current transaction is aborted, commands ignored until end of transaction block"],
     "DBS106": ["UnboundLocalError", "cannot access local variable"],
+    "DBS107": ["current transaction is aborted, commands ignored until end of transaction block"],
     "DBS108": ["database is locked"],
     "DBS201": ["database is locked"],
     "DBS204": ["database is locked"],
