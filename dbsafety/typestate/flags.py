@@ -13,41 +13,62 @@ class Held(Enum):
     """What the variable holds as far as tests can tell."""
 
     TRUE = "true"
-    """Something true; not None."""
-    FALSE = "false"
-    """Something false other than None."""
-    NONE = "none"
+    """Something true, not None, that is not known further."""
 
 
 def truth(test: ast.expr, way: Sequence[Step]) -> bool | None:
-    """Whether the test of a local variable is true, told by its last assignment on the `way` to the test; None when it
-    cannot be told.
+    """Whether the test of a local variable, or of a key of a dict in one, is true, told by its last assignment on the
+    `way` to the test; None when it cannot be told.
     """
     match test:
-        case ast.Name(id=name):
-            held = _held(name, way)
-            return None if held is None else held is Held.TRUE
-        case ast.Compare(left=ast.Name(id=name), ops=[operator], comparators=[ast.Constant(value=None)]):
-            held = _held(name, way)
-            return None if held is None else (held is Held.NONE) is isinstance(operator, (ast.Is, ast.Eq))
+        case ast.Name() | ast.Subscript():
+            held = _held(test, way)
+            return None if held is None else held is Held.TRUE or bool(held[0])
+        case ast.Compare(left=left, ops=[operator], comparators=[ast.Constant(value=constant)]):
+            held = _held(left, way)
+            if held is None or not isinstance(operator, (ast.Is, ast.Eq, ast.IsNot, ast.NotEq)):
+                return None
+            if held is Held.TRUE:
+                return None if constant is not None else isinstance(operator, (ast.IsNot, ast.NotEq))
+            return (held[0] == constant) is isinstance(operator, (ast.Is, ast.Eq))
     return None
 
 
-def _held(name: str, way: Sequence[Step]) -> Held | None:
+def _held(node: ast.expr, way: Sequence[Step]) -> Held | tuple[object] | None:
+    """What a variable holds (a constant in a tuple of its own), None when it is not known."""
+    if isinstance(node, ast.Constant):
+        return (node.value,)
+    name = node.value if isinstance(node, ast.Subscript) else node
+    if not isinstance(name, ast.Name):
+        return None
     for place in range(len(way) - 1, -1, -1):
         step = way[place]
-        if step.kind is StepKind.HANDLER and isinstance(step.node, ast.ExceptHandler) and step.node.name == name:
-            return Held.TRUE  # an exception
-        if step.kind in (StepKind.BIND, StepKind.UNBIND) and name in _bound(step.node):
-            value = step.node.value if isinstance(step.node, (ast.Assign, ast.AnnAssign)) else None
-            match value:
-                case ast.Constant(value=None):
-                    return Held.NONE
-                case ast.Constant(value=constant):
-                    return Held.TRUE if constant else Held.FALSE
-                case ast.Name(id=other) if other != name:
-                    return _held(other, way[:place])
-            return None
+        if step.kind is StepKind.HANDLER and isinstance(step.node, ast.ExceptHandler) and step.node.name == name.id:
+            return Held.TRUE if node is name else None  # an exception
+        if step.kind in (StepKind.BIND, StepKind.UNBIND) and name.id in _bound(step.node):
+            return _told(node, _value(step.node, name.id), way[:place])
+    return None
+
+
+def _value(node: ast.AST | None, name: str) -> ast.expr | None:
+    """What the statement assigns to the name itself, not to a part of it or to one of several names."""
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+        return None
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return node.value if any(isinstance(t, ast.Name) and t.id == name for t in targets) else None
+
+
+def _told(node: ast.expr, value: ast.expr | None, before: Sequence[Step]) -> Held | tuple[object] | None:
+    """What `node`, a name or a key of a name, holds after the name was given `value`."""
+    match node, value:
+        case ast.Name(), ast.Constant():
+            return _held(value, before)
+        case ast.Name(id=name), ast.Name(id=other) if other != name:
+            return _held(value, before)
+        case ast.Subscript(slice=ast.Constant(value=key)), ast.Dict(keys=keys, values=values):
+            found = [v for k, v in zip(keys, values, strict=True) if isinstance(k, ast.Constant) and k.value == key]
+            plain = all(isinstance(k, ast.Constant) for k in keys)
+            return _held(found[-1], before) if found and plain and isinstance(found[-1], ast.Constant) else None
     return None
 
 

@@ -281,6 +281,7 @@ class Search:
     def _is_local(self, test: ast.expr) -> bool:
         """Whether the test asks for a variable that this function alone binds."""
         name = test.left if isinstance(test, ast.Compare) else test
+        name = name.value if isinstance(name, ast.Subscript) else name
         scope = self.frame.scope
         return isinstance(name, ast.Name) and name.id in scope.bindings and name.id not in scope.outer_names
 
