@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.facts.constants import text_of
 from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.facts.sql import Verb
-from dbsafety.rules.view import FunctionView
+from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.values import External, Key
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
@@ -66,12 +66,20 @@ def _rebound(suite: Sequence[ast.stmt], argument: ast.expr) -> bool:
     return any(node.id == name for node in stored)
 
 
-def only_reads(view: FunctionView, key: Key) -> bool:
-    """Whether the function keeps the connection to itself and every statement it sends is known to read."""
+def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb]) -> bool:
+    """Whether the function keeps the connection to itself and every statement it sends is known to be one of those."""
     if any(key in facts.passed for _, facts in view.calls()):
         return False
     sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)]
-    return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb is Verb.READ for op in sent)
+    return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb in verbs for op in sent)
+
+
+def is_private(module: ModuleView, key: Key) -> bool:
+    """Whether every opening of the connection in the module is of a memory database that no other connection sees."""
+    openings = [(view, call) for view in module.functions for call, op in view.ops(key) if op.opens]
+    return bool(openings) and all(
+        place_of(view, call) is Place.MEMORY and "cache=shared" not in ast.unparse(call) for view, call in openings
+    )
 
 
 def _is_temporary(view: FunctionView, node: ast.expr, depth: int = 0) -> bool:

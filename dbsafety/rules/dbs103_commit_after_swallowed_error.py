@@ -48,7 +48,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbsafety.model.finding import Finding, Severity
+from dbsafety.model.finding import Confidence, Finding, Severity
+from dbsafety.rules.databases import is_private
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -85,7 +86,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
             f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}: "
             f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
-            confidence=view.confidence(swallow),
+            confidence=Confidence.LOW if is_private(view.module, swallow.subject.key) else view.confidence(swallow),
             trace=witness(view, swallow, End.COMMIT),
             scope=view.name,
         )

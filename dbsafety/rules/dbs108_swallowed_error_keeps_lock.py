@@ -61,6 +61,7 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.databases import is_private
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
@@ -83,7 +84,7 @@ RULE = Rule(
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each handler that leaves the lock of a failed write behind."""
     for swallow in view.swallows:
-        if verdict(view, swallow) is not Verdict.KEEPS_LOCK:
+        if verdict(view, swallow) is not Verdict.KEEPS_LOCK or is_private(view.module, swallow.subject.key):
             continue
         failing = swallow.fails.get(End.FUNCTION)
         name = connection_name(view, swallow.subject.key, swallow.subject.handle)

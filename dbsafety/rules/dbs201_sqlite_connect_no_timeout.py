@@ -46,10 +46,11 @@ from collections.abc import Iterator
 
 from dbsafety.drivers.spec import ConstructorSpec, HandleKind
 from dbsafety.facts.scopes import BindKind
+from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, only_reads, place_of
+from dbsafety.rules.databases import Place, only_sends, place_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
@@ -79,7 +80,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if view.module.is_script and not view.outlives(op.handle, op.key) and only_reads(view, op.key):
+        if view.module.is_script and not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,)):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout

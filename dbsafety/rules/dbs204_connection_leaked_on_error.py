@@ -5,7 +5,8 @@ A connection that a function opens and closes itself, where the error of a state
 error leaves the function, or a handler ends it without closing.
 
 It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
-given to a pool, for `:memory:`, in module-level code, and in scripts that only run and end.
+given to a pool, for `:memory:`, in module-level code, and in scripts that only run and end. A SQLite connection that
+only sends VACUUM, PRAGMA or CREATE has low confidence: it holds no lock.
 
 ## Why it matters
 The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
@@ -53,10 +54,11 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, place_of
+from dbsafety.rules.databases import Place, only_sends, place_of
 from dbsafety.rules.leaks import leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -74,6 +76,9 @@ RULE = Rule(
     fix=Applicability.UNSAFE,
 )
 
+_LOCK_FREE = (Verb.DDL, Verb.OTHER)
+"""Statements that leave no transaction of SQLite's open and no rows to fetch (facts C3b, C8b)."""
+
 
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each opening whose close an error skips."""
@@ -90,9 +95,12 @@ def check(view: FunctionView) -> Iterator[Finding]:
             leak is None
             or place_of(view, call) is Place.MEMORY
             or (view.module.is_script and view.name in ("main", ""))
+            or (leak.handler is None and view.module.dies_of_errors_in(view.info))
         ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
+        if op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE):
+            confidence = Confidence.LOW
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
         way = f"and {handler_text(leak.handler.node)} ends it" if leak.handler else "and leaves the function"

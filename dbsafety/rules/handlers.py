@@ -27,7 +27,9 @@ class Verdict(Enum):
 
 def verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     """The most telling verdict for the handler."""
-    ends = swallow.paths
+    ends = set(swallow.paths)
+    if isinstance(view.info.node, ast.Module) and view.module.ends_in_main(swallow.handler):
+        ends.discard(End.FUNCTION)
     if End.INSIDE in ends:
         return Verdict.USED_ABORTED
     if not swallow.spec.aborts:

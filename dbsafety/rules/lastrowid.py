@@ -76,7 +76,7 @@ def _reads(view: FunctionView, call: ast.Call, conflict: Conflict) -> Iterator[t
         if step.kind is StepKind.CALL and isinstance(step.node, ast.Call) and _overwrites(view, step.node, names):
             continue
         for node in _lastrowids(step, names):
-            if _chosen(view, node, names, conflict):
+            if _chosen(view, node, names, conflict) or _is_asserted(view, node):
                 continue
             yield node, step.node if step.kind is StepKind.TEST and isinstance(step.node, ast.expr) else None
         for edge in step.succ:
@@ -142,6 +142,19 @@ def _chosen(view: FunctionView, node: ast.expr, names: frozenset[str], conflict:
             return conflict is not Conflict.UPDATE and _says_inserted(outer.test, names) is (inner is outer.body)
         inner = outer
     return False
+
+
+def _is_asserted(view: FunctionView, node: ast.expr) -> bool:
+    """Whether the read only states what is expected: in `assert`, or as an argument of `assertEqual` and its like."""
+    return any(
+        isinstance(outer, ast.Assert)
+        or (
+            isinstance(outer, ast.Call)
+            and isinstance(outer.func, ast.Attribute)
+            and outer.func.attr.startswith("assert")
+        )
+        for outer in view.around(node)
+    )
 
 
 def asks_for_insert(test: ast.expr) -> bool:

@@ -82,14 +82,36 @@ class ModuleView:
     def is_script(self) -> bool:
         """Whether the file only runs and ends: no threads, no server, nothing but functions called from `main`."""
         busy = ("threading", "concurrent", "multiprocessing", "asyncio", "flask", "fastapi", "django", "aiohttp")
-        return not any(name.partition(".")[0] in busy for name in self.index.imported) and self._has_main
+        return not any(name.partition(".")[0] in busy for name in self.index.imported) and bool(self._mains)
 
     @cached_property
-    def _has_main(self) -> bool:
-        return any(
-            isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and "__main__" in ast.dump(node.test)
+    def _mains(self) -> list[ast.stmt]:
+        """The statements `if __name__ == "__main__"`."""
+        return [
+            node
             for node in self.index.tree.body
-        )
+            if isinstance(node, ast.If) and isinstance(node.test, ast.Compare) and "__main__" in ast.dump(node.test)
+        ]
+
+    def ends_in_main(self, node: ast.AST | None) -> bool:
+        """Whether `node` stands in the part of a script that the end of the process follows."""
+        parts = (part for main in self._mains for part in ast.walk(main))
+        return self.is_script and self.index.tree.body[-1:] == self._mains[-1:] and any(part is node for part in parts)
+
+    def dies_of_errors_in(self, function: FunctionInfo, depth: int = 8) -> bool:
+        """Whether an error that leaves the function ends the script: no caller up to its end has a handler."""
+        if not self.is_script or depth == 0:
+            return False
+        sites = [
+            (view, call)
+            for view in self.functions
+            for call, facts in view.calls()
+            if any(target.info is function for target in facts.targets)
+        ]
+        if not sites or any(isinstance(outer, ast.Try) for view, call in sites for outer in view.around(call)):
+            return False
+        callers = {id(view.info): view.info for view, _ in sites if not isinstance(view.info.node, ast.Module)}
+        return all(self.dies_of_errors_in(caller, depth - 1) for caller in callers.values())
 
 
 class FunctionView:
