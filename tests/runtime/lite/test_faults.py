@@ -52,7 +52,7 @@ from pathlib import Path
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.model import Issue
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.errors import ResourceExhausted
+from dbsafety_runtime.storage.errors import StorageFault
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = IncidentStore.init_database(Path(sys.argv[1]))
 acknowledged, refused = [], 0
@@ -61,7 +61,7 @@ for number in range(400):
     try:
         issue = Issue("full", "t", f"svc{chr(97 + number % 26)}{'x' * number}", "m" * 2000)
         acknowledged.append(store.create_task(issue))
-    except ResourceExhausted:
+    except StorageFault:
         refused += 1
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 after = store.create_task(Issue("full", "t", "after", "room again"))

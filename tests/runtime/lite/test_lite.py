@@ -25,6 +25,8 @@ from dbsafety_runtime.storage.litefile import filesystem_of
 from dbsafety_runtime.storage.litetx import LiteTx
 
 PUT = "INSERT INTO control (name, value, at) VALUES (?, ?, 0)"
+# Python 3.10 gives no result code, so what needs one is taken for a failure that may pass.
+NO_ROOM = ResourceExhausted if sys.version_info >= (3, 11) else Retryable
 NAMES = "SELECT name FROM control ORDER BY name"
 
 
@@ -151,7 +153,7 @@ def test_readers_see_commits_and_cannot_write(lite: LiteStore) -> None:
     lite.write(put("a"))
     with lite.reading() as outer, lite.reading() as inner:
         assert outer is inner
-        with pytest.raises(ResourceExhausted):
+        with pytest.raises(NO_ROOM):
             outer.execute(PUT, ("b", "v"))
         lite.write(put("c"))
         assert [row[0] for row in outer.execute(NAMES)] == ["a", "c"]
@@ -171,7 +173,7 @@ def test_a_full_database_fails_the_caller_and_keeps_the_rest(lite: LiteStore) ->
         tx.execute(f"PRAGMA max_page_count = {pages}")
 
     lite.write(limit)
-    with pytest.raises(ResourceExhausted):
+    with pytest.raises(NO_ROOM):
         lite.write(put("big", "x" * 500_000))
     lite.write(put("b"))  # the connection, and with it the limit, was replaced
     assert names(lite) == ["a", "b"]
