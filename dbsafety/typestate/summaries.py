@@ -12,7 +12,7 @@ from dbsafety.typestate.search import Search
 from dbsafety.typestate.values import Evaluator, Handle, Key
 
 _ROUNDS = 4
-_MAX_DEPTH = 12
+_MAX_DEPTH = 40
 _MAX_REACH = 60
 _Call = tuple[int, Key, str, Start, State]
 
