@@ -202,6 +202,11 @@ class DriverSpec:
     handles by dotted name, `containers` module-level mappings of handles (`django.db.connections["default"]`).
 
     `errors` holds every class a statement may fail with, also another driver's (aiosqlite raises sqlite3's).
+    `commit_fails_open`: a commit that fails leaves a transaction that must still be rolled back (a session whose flush
+    failed, fact B10a); the others have rolled back by then (fact B1d). `family` names the rule that speaks for errors
+    swallowed with this driver instead of DBS101, DBS102, DBS103 and DBS107. `told_by_name` says that a parameter is
+    taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
+    or a subclass that differs in nothing that matters, to the names of this table.
     """
 
     name: str
@@ -229,6 +234,10 @@ class DriverSpec:
     sql_wrappers: tuple[str, ...] = ()
     objects: Mapping[str, HandleKind] = field(default_factory=dict)
     containers: Mapping[str, HandleKind] = field(default_factory=dict)
+    commit_fails_open: bool = False
+    family: str = ""
+    told_by_name: bool = True
+    kin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

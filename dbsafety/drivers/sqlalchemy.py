@@ -45,7 +45,8 @@ CONNECTION = HandleSpec(
     async_classes=(f"{_ASYNC}.AsyncConnection", f"{_ASYNC}.AsyncSession", f"{_ASYNC}.async_scoped_session"),
     methods={
         "__call__": MethodSpec(Effect.NEUTRAL, returns_self=True),
-        **dict.fromkeys(("execute", "scalar", "scalars", "exec_driver_sql"), statement("statement")),
+        # `exec` is sqlmodel's.
+        **dict.fromkeys(("execute", "exec", "scalar", "scalars", "exec_driver_sql"), statement("statement")),
         **methods(statement("statement"), "stream stream_scalars"),
         # The unit of work: what these send is not in the text.
         **methods(
@@ -64,9 +65,11 @@ CONNECTION = HandleSpec(
         "execution_options": _OPTIONS,
         **methods(
             UNKNOWN,
-            """close_all commit_prepared detach get_raw_connection prepare query recover_twophase rollback_prepared
+            """close_all commit_prepared detach get_raw_connection prepare recover_twophase rollback_prepared
             run_sync""",
         ),
+        # What a query object sends is not followed.
+        "query": NEUTRAL,
         **methods(
             NEUTRAL,
             """add add_all bind_mapper bind_table configure enable_relationship_loading expire expire_all expunge
@@ -129,7 +132,7 @@ _LEVELS = ("READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABL
 
 SQLALCHEMY = DriverSpec(
     name="sqlalchemy",
-    roots=("sqlalchemy",),
+    roots=("sqlalchemy", "sqlmodel"),
     constructors={
         "sqlalchemy.create_engine": ConstructorSpec(HandleKind.FACTORY, {0: "url"}),
         "sqlalchemy.orm.sessionmaker": ConstructorSpec(HandleKind.FACTORY, {0: "bind"}),
@@ -167,6 +170,15 @@ SQLALCHEMY = DriverSpec(
     aborted_error="Can't reconnect until invalid transaction is rolled back",
     closed_attributes=("closed",),
     status_attributes=("is_active",),
+    commit_fails_open=True,
+    family="DBS112",
+    told_by_name=False,
+    kin={
+        "sqlmodel.Session": "sqlalchemy.orm.Session",
+        "sqlmodel.orm.session.Session": "sqlalchemy.orm.Session",
+        "sqlmodel.ext.asyncio.session.AsyncSession": f"{_ASYNC}.AsyncSession",
+        "sqlmodel.create_engine": "sqlalchemy.create_engine",
+    },
     sql_wrappers=("sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text"),
 )
 """SQLAlchemy 2.1, with the names of 2.0."""

@@ -30,6 +30,7 @@ class DriverTable:
         self.drivers = tuple(drivers)
         self._by_name = {spec.name: spec for spec in self.drivers}
         self._aliases = {old: new for spec in self.drivers for old, new in spec.aliases.items() if old != new}
+        self._aliases.update((old, new) for spec in self.drivers for old, new in spec.kin.items())
         self._constructors = _merge((spec, spec.constructors) for spec in self.drivers)
         self._functions = _merge((spec, spec.functions) for spec in self.drivers)
         self._errors = _merge((spec, spec.errors) for spec in self.drivers)
@@ -109,7 +110,7 @@ def _plain(value: object) -> str:
 
 
 _KNOWN = (PSYCOPG2, PSYCOPG, SQLITE3, AIOSQLITE, ASYNCPG, SQLALCHEMY, DJANGO)
-ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite")
+ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite", "sqlalchemy")
 """The drivers that are analysed; the others are described and compared with their modules, but not switched on yet."""
 
 FULL_TABLE = DriverTable(_KNOWN)

@@ -11,7 +11,10 @@ MAKERS = frozenset({"begin", "cursor", "getconn", "transaction"})
 """So do these, which lead to a handle on which the project's own code may do the rest."""
 LEFT_OUT = frozenset(
     {"acquire", "copy", "delete", "flush", "get", "lobject", "merge", "reset", "scalar", "scalars", "stream"}
+    | {"close", "exec", "exec_driver_sql"}
     | {"tpc_begin", "tpc_commit", "tpc_rollback"}
+    | {"bulk_insert_mappings", "bulk_save_objects", "bulk_update_mappings", "delete_all", "get_one", "merge_all"}
+    | {"begin_nested", "begin_twophase", "refresh", "stream_scalars"}
 )
 """Methods of many other objects, and rare ones: a file that has nothing else to show is not read for them."""
 

@@ -79,6 +79,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         return
     guarded: dict[int, tuple[ast.Try, list[tuple[ast.Call, Op]]]] = {}
     for call, op in view.ops():
+        if op.spec.family:
+            continue
         attempt = _attempt_around(view, call)
         if attempt is not None:
             guarded.setdefault(id(attempt), (attempt, []))[1].append((call, op))

@@ -78,6 +78,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
     if not view.info.has_handlers:
         return
     for use in unsafe_uses(view):
+        if view.spec(use.handle).family:
+            continue
         opening = use.opening
         value = opening.value if isinstance(opening, (ast.Assign, ast.AnnAssign)) else None
         made = f"`{ast.unparse(value)[:60]}`" if value is not None else "the statement that binds it"

@@ -85,7 +85,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
     if isinstance(view.info.node, ast.Module):
         return
     for call, op in view.ops():
-        if not op.opens or op.handle.kind is not HandleKind.CONNECTION or op.handle.pooled:
+        if not op.opens or op.handle.kind is not HandleKind.CONNECTION or op.handle.pooled or op.spec.family:
             continue
         closes = [node for node, other in view.ops(op.key) if other.effect is Effect.CLOSE]
         if not closes or op.key.kind not in ("local", "site") or view.outlives(op.handle, op.key):

@@ -23,10 +23,17 @@ class Verdict(Enum):
     """DBS107: the next turn of a loop writes on, all in one transaction."""
     KEEPS_LOCK = "keeps lock"
     """DBS108."""
+    FAMILY = "family"
+    """The rule that the driver's table names: DBS111, DBS112."""
 
 
 def verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     """The most telling verdict for the handler."""
+    found = _plain_verdict(view, swallow)
+    return Verdict.FAMILY if swallow.spec.family and found is not Verdict.NONE else found
+
+
+def _plain_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     ends = set(swallow.paths)
     if isinstance(view.info.node, ast.Module) and view.module.ends_in_main(swallow.handler):
         ends.discard(End.FUNCTION)

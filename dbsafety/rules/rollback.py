@@ -90,7 +90,8 @@ def _reach(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> Reach | No
     known = [reach for reach in found if reach is not None]
     if known:
         return min(known, key=lambda reach: (bool(reach.prebind), "." not in reach.text, reach.text))
-    if "connection" not in swallow.spec.handles[HandleKind.CURSOR].attributes:
+    cursor = swallow.spec.handles.get(HandleKind.CURSOR)
+    if cursor is None or "connection" not in cursor.attributes:
         return None
     for node in view.spellings(key, HandleKind.CURSOR):
         reach = _reach_of(view, node, attempt)

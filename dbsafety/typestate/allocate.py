@@ -127,6 +127,16 @@ def switch_argument(call: ast.Call, switch: AutocommitSwitch) -> ast.expr | None
     return None
 
 
+def method_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec, name: str) -> Mode | None:
+    """The mode that the call of the method `name` of a handle sets, None when it sets none."""
+    for switch in spec.autocommit:
+        if switch.by is Switch.METHOD and switch.name == name:
+            argument = switch_argument(call, switch)
+            if argument is not None:
+                return told_mode(resolver, argument, scope, spec, switch)
+    return None
+
+
 def told_mode(
     resolver: Evaluator, node: ast.expr, scope: Scope, spec: DriverSpec, switch: AutocommitSwitch
 ) -> Mode | None:

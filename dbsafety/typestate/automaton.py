@@ -150,13 +150,15 @@ def _locking(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
 
 def _commit(spec: DriverSpec, state: State) -> Outcome:
     """A failed transaction is thrown away (B2) or stored in part (C5a); a failing commit has rolled back on PostgreSQL
-    (B1d) and leaves the transaction open on SQLite (C5c).
+    (B1d), leaves a session waiting for a rollback (B10a) and leaves the transaction open on SQLite (C5c).
     """
     ended = State(Tx.IDLE, state.auto)
     seen = None
     if state.tx is Tx.FAILED and (spec.aborts or state.dirty):
         seen = Seen.COMMIT
     failing = ended if spec.aborts else state
+    if spec.commit_fails_open and not (state.auto and state.tx is Tx.IDLE):
+        failing = state if state.tx is Tx.FAILED else state._replace(tx=Tx.FAILED, by=-1, left=False)
     return Outcome((ended,), ((Raised.DB, failing),), seen)
 
 
@@ -172,6 +174,9 @@ def leave(spec: DriverSpec, effect: Effect, state: State, *, closes: bool) -> Ou
     outcome = Outcome((state,))
     if effect is not Effect.NEUTRAL:
         outcome = perform(spec, effect, state)
+        if effect is Effect.COMMIT and spec.commit_fails_open:  # the block rolls back what it could not commit
+            ended = tuple((kind, State(Tx.IDLE, after.auto)) for kind, after in outcome.raised)
+            outcome = Outcome(outcome.normal, ended, outcome.seen)
     if not closes:
         return outcome
     return Outcome((State(Tx.CLOSED, state.auto),), _closed(outcome.raised), outcome.seen)

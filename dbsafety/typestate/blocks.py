@@ -97,7 +97,12 @@ def _handle_block(resolver: Evaluator, value: Handle) -> Iterator[Block]:
     spec = resolver.table.driver(value.driver)
     handle_spec = spec.handles.get(value.kind)
     if handle_spec is not None and handle_spec.with_block is not None:
-        yield Block(BlockKind.HANDLE, (value.key,), value, spec, handle_spec.with_block)
+        with_spec = _SAVEPOINT if value.savepoint else handle_spec.with_block
+        yield Block(BlockKind.HANDLE, (value.key,), value, spec, with_spec)
+
+
+_SAVEPOINT = WithSpec(success=Effect.NEUTRAL, error=Effect.ROLLBACK)
+"""A savepoint undoes the failing part alone; what is left can be committed like a transaction just begun."""
 
 
 def _manager_block(resolver: Evaluator, value: Manager, scope: Scope) -> Iterator[Block]:

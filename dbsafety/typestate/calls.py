@@ -70,6 +70,8 @@ def _called(resolver: Evaluator, call: ast.Call, scope: Scope, callee: Value) ->
             return resolver.returned(call, scope, callee)
         case Class(info=info):
             return frozenset((Instance(info),))
+        case Handle():
+            return _method(resolver, call, scope, callee, "__call__")
         case Instance(info=info):
             method = info.methods.get("__call__")
             return resolver.returned(call, scope, Function(method, info)) if method is not None else EMPTY
@@ -122,14 +124,16 @@ def _method(resolver: Evaluator, call: ast.Call, scope: Scope, base: Handle, nam
     if method is None:
         return EMPTY
     if method.returns_self:
-        return frozenset((base,))
+        mode = allocate.method_mode(resolver, call, scope, spec, name)
+        return frozenset((replace(base, mode=mode) if mode is not None else base,))
     if method.returns is None:
         return EMPTY
     if base.kind in (HandleKind.POOL, HandleKind.FACTORY) and method.effect in (Effect.MAKE, Effect.BEGIN):
         made = allocate.opened(resolver, call, scope, spec, method.returns)
         pooled = base.kind is HandleKind.POOL
-        return frozenset((replace(made, pooled=pooled, mode=base.mode, confidence=base.confidence),))
-    return frozenset((replace(base, kind=method.returns),))
+        told = replace(made, pooled=pooled, mode=base.mode, confidence=base.confidence, enters=method.enters)
+        return frozenset((told,))
+    return frozenset((replace(base, kind=method.returns, enters=method.enters, savepoint=method.savepoint),))
 
 
 def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Function) -> frozenset[Value]:

@@ -46,7 +46,7 @@ def _classes(values: frozenset[Value]) -> Sequence[str]:
 def _kind(attempt: ast.Try, name: str, driver: DriverSpec) -> HandleKind | None:
     """CONNECTION when the body calls a method that only connections have, CURSOR when it executes, else None."""
     connection = driver.handles[HandleKind.CONNECTION].methods
-    cursor = driver.handles[HandleKind.CURSOR].methods
+    cursor = driver.handles[HandleKind.CURSOR].methods if HandleKind.CURSOR in driver.handles else {}
     kind: HandleKind | None = None
     for statement in attempt.body:
         for node in ast.walk(statement):

@@ -34,6 +34,32 @@ def truth(test: ast.expr, way: Sequence[Step]) -> bool | None:
     return None
 
 
+def is_empty(items: ast.expr, way: Sequence[Step]) -> bool:
+    """Whether a local variable holds an empty display on the `way` to a loop over it, and nothing has touched it."""
+    if not isinstance(items, ast.Name):
+        return False
+    for step in reversed(way):
+        if step.kind in (StepKind.BIND, StepKind.UNBIND) and items.id in _bound(step.node):
+            value = _value(step.node, items.id)
+            if isinstance(value, (ast.List, ast.Tuple)):
+                return not value.elts
+            return isinstance(value, ast.Dict) and not value.keys
+        if step.kind is StepKind.CALL and step.node is not None and _may_fill(step.node, items.id):
+            return False
+    return False
+
+
+def _may_fill(call: ast.AST, name: str) -> bool:
+    """Whether the call may put something into the variable: by a method of it, or by getting it as an argument."""
+    if not isinstance(call, ast.Call):
+        return False
+    if isinstance(call.func, ast.Name) and call.func.id == "len":
+        return False
+    owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+    given = (owner, *call.args, *(keyword.value for keyword in call.keywords))
+    return any(isinstance(node, ast.Name) and node.id == name for node in given)
+
+
 def _held(node: ast.expr, way: Sequence[Step]) -> Held | tuple[object] | None:
     """What a variable holds (a constant in a tuple of its own), None when it is not known."""
     if isinstance(node, ast.Constant):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.typestate.attributes import method
 from dbsafety.typestate.values import (
@@ -19,6 +21,8 @@ from dbsafety.typestate.values import (
 def entered(resolver: Evaluator, value: Value) -> frozenset[Value]:
     """The value that entering one manager binds."""
     match value:
+        case Handle(enters=HandleKind() as kind):
+            return frozenset((replace(value, kind=kind, enters=None),))
         case Handle(kind=HandleKind.TRANSACTION):
             return EMPTY
         case Handle():

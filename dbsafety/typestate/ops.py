@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, MethodSpec, Switch
+from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, MethodSpec
 from dbsafety.facts.constants import text_of
 from dbsafety.facts.scopes import BindKind, ClassInfo, Scope
 from dbsafety.facts.sql import UNKNOWN, Statement, classify
-from dbsafety.typestate.allocate import switch_argument, told_mode
+from dbsafety.typestate.allocate import method_mode
 from dbsafety.typestate.attributes import has_unknown_base, method
 from dbsafety.typestate.calls import is_generator_manager
 from dbsafety.typestate.values import (
@@ -112,6 +112,8 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
                 _add_method(resolver, info, "__init__", targets)
             case Instance(info=info):
                 _add_method(resolver, info, "__call__", targets)
+            case Handle():
+                ops.extend(_method_ops(resolver, call, scope, callee, "__call__", weak=False))
     ops.extend(_opening_ops(resolver, call, scope, ops))
     name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
     return CallFacts(
@@ -180,7 +182,7 @@ def _method_ops(
             yield Op(given.key, Effect.RELEASE, spec, given)
         return
     if effect is Effect.AUTOCOMMIT:
-        mode = _switch_mode(resolver, call, scope, spec, name)
+        mode = method_mode(resolver, call, scope, spec, name)
         if mode is not None:
             yield Op(receiver.key, effect, spec, receiver, weak=weak, mode=mode)
         return
@@ -199,15 +201,6 @@ def _sql_text(call: ast.Call, scope: Scope, spec: MethodSpec) -> str | None:
         if spec.sql_keyword is not None and keyword.arg == spec.sql_keyword:
             return text_of(keyword.value, scope)
     return text_of(call.args[spec.sql], scope) if spec.sql < len(call.args) else None
-
-
-def _switch_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec, name: str) -> Mode | None:
-    for switch in spec.autocommit:
-        if switch.by is Switch.METHOD and switch.name == name:
-            argument = switch_argument(call, switch)
-            if argument is not None:
-                return told_mode(resolver, argument, scope, spec, switch)
-    return None
 
 
 def _function_ops(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) -> Iterator[Op]:
@@ -232,7 +225,8 @@ def _opening_ops(resolver: Evaluator, call: ast.Call, scope: Scope, ops: list[Op
         return
     used = {op.key for op in ops}
     for made in handles(resolver.evaluate(call, scope)):
-        fresh = made.kind is HandleKind.CONNECTION or (made.kind is HandleKind.CURSOR and not used)
+        fresh = HandleKind.CONNECTION in (made.kind, made.enters)
+        fresh = fresh or (made.kind is HandleKind.CURSOR and not used)
         if not fresh or made.key in used or not _born_here(resolver, call, scope, made):
             continue
         yield Op(made.key, Effect.MAKE, resolver.table.driver(made.driver), made, opens=True, mode=made.mode)
@@ -245,10 +239,9 @@ def _born_here(resolver: Evaluator, call: ast.Call, scope: Scope, made: Handle) 
     constructor = any(isinstance(c, External) and resolver.table.constructor(c.dotted) is not None for c in callees)
     if constructor:
         return True
-    if isinstance(func, ast.Attribute):
-        for base in handles(resolver.evaluate(func.value, scope)):
-            if base.kind in (HandleKind.POOL, HandleKind.FACTORY):
-                return True
+    makers = (*callees, *(resolver.evaluate(func.value, scope) if isinstance(func, ast.Attribute) else ()))
+    if any(maker.kind in (HandleKind.POOL, HandleKind.FACTORY) for maker in handles(makers)):
+        return True
     if made.key.persistent:
         return any(isinstance(c, Function) and _returns_fresh(resolver, c) for c in callees) and made.key.kind == "attr"
     return made.key.kind in ("local", "site") and any(isinstance(c, Function) for c in callees)

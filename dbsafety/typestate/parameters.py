@@ -142,7 +142,7 @@ def kind_by_name(name: str) -> HandleKind | None:
 def imported_drivers(resolver: Evaluator, function: FunctionInfo) -> list[DriverSpec]:
     """The drivers that the module of the function imports."""
     roots = {dotted.partition(".")[0] for dotted in function.module.imported}
-    return [spec for spec in resolver.table.drivers if roots.intersection(spec.roots)]
+    return [spec for spec in resolver.table.drivers if spec.told_by_name and roots.intersection(spec.roots)]
 
 
 def _is_static(function: FunctionInfo) -> bool:

@@ -114,6 +114,8 @@ class Search:
                 yield from self._with_exit(node, step, item)
             case ast.expr() as test if step.kind is StepKind.TEST:
                 yield from self._test(node, step, test)
+            case (ast.For() | ast.AsyncFor()) as loop if step.kind is StepKind.FOR and self._nothing_in(node, loop):
+                yield from (self._along(node, e, node.state) for e in step.succ if e.kind is EdgeKind.FALSE)
             case _:
                 yield from self._control(node, step)
 
@@ -277,6 +279,12 @@ class Search:
             yield self._along(node, edge, node.state)
         if step.exc is not None and node.state.tx is not Tx.FAILED:
             yield self._raise(node, Raised.OTHER, node.state)
+
+    def _nothing_in(self, node: Node, loop: ast.For | ast.AsyncFor) -> bool:
+        """Whether the loop takes no turn after a failure, since what it goes over is still empty."""
+        if node.state.tx is not Tx.FAILED or node.state.by < 0 or not self._is_local(loop.iter):
+            return False
+        return flags.is_empty(loop.iter, [self.steps[point.step] for point in self.path(node)[:-1]])
 
     def _is_local(self, test: ast.expr) -> bool:
         """Whether the test asks for a variable that this function alone binds."""

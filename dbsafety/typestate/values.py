@@ -45,7 +45,8 @@ class Mode(Enum):
 class Handle:
     """A connection, cursor, pool or transaction object; `key` is that of the connection behind it.
 
-    `fresh` marks a connection that was opened (not merely fetched) where the value comes from.
+    `enters` is the kind of handle that a block on it binds, None for the handle itself (a transaction binds nothing).
+    `savepoint` marks a transaction inside another.
     """
 
     driver: str
@@ -54,6 +55,8 @@ class Handle:
     mode: Mode = Mode.TRANSACTION
     confidence: Confidence = Confidence.HIGH
     pooled: bool = False
+    enters: HandleKind | None = None
+    savepoint: bool = False
 
     def moved(self, key: Key) -> Handle:
         """The same handle under another key."""

@@ -73,8 +73,8 @@ SET_BY_INIT = {
 """Attributes of instances that classes do not show; tests/drivers sees them."""
 DELEGATED = {
     f"django.db.backends.utils.CursorWrapper.{name}" for name in ("close", "fetchall", "fetchmany", "fetchone")
-}
-"""Methods that an instance passes on to another object; tests/drivers sees them."""
+} | {"sqlalchemy.engine.Connection.exec"}
+"""Methods that an instance passes on to another object (tests/drivers sees them), or that sqlmodel adds."""
 NO_DATABASE_ERRORS = {asyncio.CancelledError, ImproperlyConfigured, ConnectionDoesNotExist}
 """What the exception modules import from elsewhere, or raise about settings."""
 EXCEPTION_MODULES = {

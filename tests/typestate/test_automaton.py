@@ -7,6 +7,7 @@ import pytest
 from dbsafety.drivers.psycopg import PSYCOPG
 from dbsafety.drivers.psycopg2 import PSYCOPG2
 from dbsafety.drivers.spec import DriverSpec, Effect
+from dbsafety.drivers.sqlalchemy import SQLALCHEMY
 from dbsafety.drivers.sqlite3 import SQLITE3
 from dbsafety.facts.sql import classify
 from dbsafety.typestate.automaton import Outcome, Raised, Seen, State, Tx, idle, leave, perform
@@ -121,3 +122,19 @@ def test_leaving_a_block_of_a_failed_transaction_shows_the_commit() -> None:  # 
     assert leave(PSYCOPG2, Effect.COMMIT, FAILED, closes=False).seen is Seen.COMMIT
     assert leave(PSYCOPG2, Effect.ROLLBACK, FAILED, closes=False).seen is None
     assert leave(PSYCOPG2, Effect.COMMIT, CLOSED, closes=False) == Outcome((CLOSED,))
+
+
+class TestSession:
+    def test_a_commit_that_fails_waits_for_a_rollback(self) -> None:  # B10a
+        for state in (IDLE, OPEN):
+            assert failed(perform(SQLALCHEMY, Effect.COMMIT, state)) == [Tx.FAILED]
+        assert failed(perform(SQLALCHEMY, Effect.COMMIT, AUTO)) == [Tx.IDLE]
+
+    def test_a_commit_of_a_failed_session_ends_it_or_leaves_the_failure_as_it_was(self) -> None:  # B10a, B10b
+        caught = FAILED._replace(by=3, left=True)
+        outcome = perform(SQLALCHEMY, Effect.COMMIT, caught)
+        assert (after(outcome), outcome.raised, outcome.seen) == ([Tx.IDLE], ((Raised.DB, caught),), Seen.COMMIT)
+
+    def test_a_block_rolls_back_what_it_cannot_commit(self) -> None:
+        outcome = leave(SQLALCHEMY, Effect.COMMIT, OPEN, closes=False)
+        assert (after(outcome), failed(outcome)) == ([Tx.IDLE], [Tx.IDLE])

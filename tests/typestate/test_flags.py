@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from dbsafety.flow.graph import Step, StepKind
-from dbsafety.typestate.flags import truth
+from dbsafety.typestate.flags import is_empty, truth
 
 
 def way(*statements: str) -> list[Step]:
@@ -51,3 +51,33 @@ def way(*statements: str) -> list[Step]:
 )
 def test_tests_of_a_variable(test: str, statements: tuple[str, ...], told: bool | None) -> None:
     assert truth(ast.parse(test, mode="eval").body, way(*statements)) is told
+
+
+@pytest.mark.parametrize(
+    ("statements", "empty"),
+    [
+        (("found = []",), True),
+        (("found: list[int] = []", "other = [1]"), True),
+        (("found = ()",), True),
+        (("found = {}",), True),
+        (("found = [1]",), False),
+        (("found = {1: 2}",), False),
+        (("found = other",), False),
+        (("other = []",), False),
+        (("found = [1]", "found = []"), True),
+        (("found = []", "print(len(found))"), True),
+        (("found = []", "len(found)"), True),
+        (("found = []", "found.append(1)"), False),
+        (("found = []", "fill(found)"), False),
+        (("found = []", "fill(into=found)"), False),
+    ],
+)
+def test_loops_over_a_variable_that_is_still_empty(statements: tuple[str, ...], empty: bool) -> None:
+    assert is_empty(ast.Name("found"), [called(step) for step in way(*statements)]) is empty
+
+
+def called(step: Step) -> Step:
+    """The step of the call where the statement is nothing else."""
+    if isinstance(step.node, ast.Expr):
+        return Step(0, StepKind.CALL, step.node.value, 1)
+    return step
