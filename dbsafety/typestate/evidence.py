@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
@@ -11,18 +12,76 @@ from dbsafety.model.finding import Confidence
 from dbsafety.typestate.values import EMPTY, Evaluator, External, Handle, Items, Key, Mode, Value
 
 
-def by_handlers(resolver: Evaluator, function: FunctionInfo, name: str, key: Key) -> frozenset[Value]:
+def by_handlers(
+    resolver: Evaluator, function: FunctionInfo, name: str, key: Key, guessed: frozenset[Value]
+) -> frozenset[Value]:
     """What the otherwise unknown variable `name` must be, since the errors of a driver are expected of its statements.
 
-    Only a name that executes something in the body of such a `try` is taken for a handle.
+    Only a name that executes something in the body of such a `try` is taken for a handle. What is `guessed` of it is
+    confirmed instead, if there is such a guess.
     """
     for attempt in function.tries:
         for driver in _drivers(resolver, attempt, function):
-            kind = _kind(attempt, name, driver)
+            kind = _kind(attempt, driver, lambda node: isinstance(node, ast.Name) and node.id == name)
             if kind is not None:
-                mode = Mode.AUTOCOMMIT if driver.default_autocommit else Mode.TRANSACTION
-                return frozenset((Handle(driver.name, kind, key, mode, Confidence.MEDIUM),))
+                return _confirmed(guessed, driver) or _made(driver, kind, key)
+    return guessed
+
+
+def by_methods(resolver: Evaluator, function: FunctionInfo, name: str, key: Key) -> frozenset[Value]:
+    """What a parameter of `__init__` must be that the instance keeps, or of which it keeps a cursor, since the methods
+    expect the errors of a driver of its statements.
+    """
+    if function.cls is None or not function.qualname.endswith(".__init__"):
+        return EMPTY
+    kept = {target.attr for target, value in function.assigns if isinstance(value, ast.Name) and value.id == name}
+    cursors = {target.attr for target, value in function.assigns if _is_cursor_of(value, name)}
+    for method in function.cls.methods.values() if kept or cursors else ():
+        found = _used_by(resolver, method, kept | cursors)
+        if found is not None:
+            driver, kind = found
+            return _made(driver, HandleKind.CONNECTION if cursors else kind, key)
     return EMPTY
+
+
+def _used_by(resolver: Evaluator, method: FunctionInfo, names: set[str]) -> tuple[DriverSpec, HandleKind] | None:
+    """The driver and kind that a method takes one of the attributes for."""
+    for attempt in method.tries:
+        for driver in _drivers(resolver, attempt, method):
+            kind = _kind(attempt, driver, lambda node: _is_kept(node, method, names))
+            if kind is not None:
+                return driver, kind
+    return None
+
+
+def is_guess(values: frozenset[Value]) -> bool:
+    """Whether nothing is known, or only what a name suggests."""
+    return all(isinstance(value, Handle) and value.confidence is Confidence.LOW for value in values)
+
+
+def _is_cursor_of(value: ast.expr, name: str) -> bool:
+    match value:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=used), attr="cursor")):
+            return used == name
+    return False
+
+
+def _is_kept(node: ast.expr, method: FunctionInfo, names: set[str]) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id=owner), attr=attr):
+            return owner == method.self_name and attr in names
+    return False
+
+
+def _confirmed(guessed: frozenset[Value], driver: DriverSpec) -> frozenset[Value]:
+    """The guesses that fit the driver, no longer as guesses."""
+    fitting = [value for value in guessed if isinstance(value, Handle) and value.driver == driver.name]
+    return frozenset(replace(value, confidence=Confidence.MEDIUM) for value in fitting)
+
+
+def _made(driver: DriverSpec, kind: HandleKind, key: Key) -> frozenset[Value]:
+    mode = Mode.AUTOCOMMIT if driver.default_autocommit else Mode.TRANSACTION
+    return frozenset((Handle(driver.name, kind, key, mode, Confidence.MEDIUM),))
 
 
 def _drivers(resolver: Evaluator, attempt: ast.Try, function: FunctionInfo) -> Iterator[DriverSpec]:
@@ -43,7 +102,7 @@ def _classes(values: frozenset[Value]) -> Sequence[str]:
     return sorted(value.dotted for value in named if isinstance(value, External))
 
 
-def _kind(attempt: ast.Try, name: str, driver: DriverSpec) -> HandleKind | None:
+def _kind(attempt: ast.Try, driver: DriverSpec, is_it: Callable[[ast.expr], bool]) -> HandleKind | None:
     """CONNECTION when the body calls a method that only connections have, CURSOR when it executes, else None."""
     connection = driver.handles[HandleKind.CONNECTION].methods
     cursor = driver.handles[HandleKind.CURSOR].methods if HandleKind.CURSOR in driver.handles else {}
@@ -51,7 +110,7 @@ def _kind(attempt: ast.Try, name: str, driver: DriverSpec) -> HandleKind | None:
     for statement in attempt.body:
         for node in ast.walk(statement):
             match node:
-                case ast.Call(func=ast.Attribute(value=ast.Name(id=used), attr=attr)) if used == name:
+                case ast.Call(func=ast.Attribute(value=receiver, attr=attr)) if is_it(receiver):
                     if attr in ("cursor", "commit") and attr in connection:
                         return HandleKind.CONNECTION
                     if attr in cursor and cursor[attr].effect is Effect.EXECUTE:

@@ -10,6 +10,7 @@ from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
 from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.evidence import by_methods
 from dbsafety.typestate.values import (
     EMPTY,
     Class,
@@ -52,7 +53,8 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
             passed.add(value)
     if passed:
         return _joined(resolver, function, name, frozenset(passed))
-    return _joined(resolver, function, name, _by_name(resolver, function, name, key))
+    guessed = by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
+    return _joined(resolver, function, name, guessed)
 
 
 def _with_modes(found: frozenset[Value], arguments: list[Value]) -> frozenset[Value]:

@@ -151,8 +151,8 @@ class Resolver:
         if owner is not None:
             given = self._given(owner, name)
             found = given if given is not None else self.variable(owner, name)
-            if not found and owner.function is not None and owner.function.tries and owner.kind == "function":
-                found = evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name))
+            if owner.function is not None and owner.kind == "function" and evidence.is_guess(found):
+                return evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name), found)
             return found
         index = _index_of(scope)
         for base in index.star_imports if index is not None else ():
