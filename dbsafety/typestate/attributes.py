@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, FunctionInfo
 from dbsafety.typestate.annotations import annotated
@@ -17,6 +18,7 @@ from dbsafety.typestate.values import (
     Handle,
     Items,
     Key,
+    Mode,
     Value,
     from_other_module,
 )
@@ -93,7 +95,26 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
             bound = _bound(resolver, binding, key)
             foreign = current.module.path != cls.module.path
             gathered |= {from_other_module(value) for value in bound} if foreign else bound
-    return frozenset(_kept(value, key) for value in gathered)
+    return frozenset(seen_from(resolver, cls, _kept(value, key)) for value in gathered)
+
+
+def seen_from(resolver: Evaluator, cls: ClassInfo, value: Value) -> Value:
+    """The value as the class knows it: when a subclass switches the mode of an inherited connection, it is unknown."""
+    if not isinstance(value, Handle) or value.key.kind != "attr" or value.key.owner == cls.key:
+        return value
+    switches = {switch.name for switch in resolver.table.driver(value.driver).autocommit}
+    for current in ancestry(resolver, cls):
+        if current.key == value.key.owner:
+            continue
+        for function in current.methods.values():
+            name = f"{function.self_name}.{value.key.name}"
+            switched = [
+                *(target for target, _ in function.assigns),
+                *(call.func for call in function.calls if isinstance(call.func, ast.Attribute)),
+            ]
+            if any(node.attr in switches and ast.unparse(node.value) == name for node in switched):
+                return replace(value, mode=Mode.UNKNOWN)
+    return value
 
 
 def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo, Scope
 from dbsafety.typestate import allocate
+from dbsafety.typestate.attributes import seen_from
 from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.values import (
     EMPTY,
@@ -149,6 +150,8 @@ def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Functi
         values |= resolver.evaluate(statement.value, info.scope)
     cached = any(_is_cache(resolver, decorator, info) for decorator in info.decorators)
     told = frozenset(_told(resolver, value, call, scope, info, cached=cached) for value in values)
+    if function.owner is not None:
+        told = frozenset(seen_from(resolver, function.owner, value) for value in told)
     if info.module.path != scope.module:
         told = frozenset(from_other_module(value) for value in told)
     if generator and not is_generator_manager(resolver, info):

@@ -71,7 +71,8 @@ class Effects:
 
     def _operate(self, op: Op, state: State) -> Outcome:
         if op.opens:
-            return Outcome((idle(op.mode or Mode.UNKNOWN),), ((Raised.DB, state), (Raised.OTHER, state)))
+            told = op.mode if self.subject.handle.mode is not Mode.UNKNOWN else None
+            return Outcome((idle(told or Mode.UNKNOWN),), ((Raised.DB, state), (Raised.OTHER, state)))
         if op.effect is Effect.AUTOCOMMIT and op.mode is not None:
             return Outcome((switched(state, op.mode),))
         if op.effect is Effect.UNKNOWN and state.tx is Tx.FAILED:

@@ -9,12 +9,12 @@ from dbsafety.typestate.automaton import State
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.relation import Relation, Start, Subject
 from dbsafety.typestate.search import Search
-from dbsafety.typestate.values import Evaluator, Handle, Key
+from dbsafety.typestate.values import Evaluator, Handle, Key, Mode
 
 _ROUNDS = 4
 _MAX_DEPTH = 40
 _MAX_REACH = 60
-_Call = tuple[int, Key, str, Start, State]
+_Call = tuple[int, Key, str, Mode, Start, State]
 
 
 class Summaries:
@@ -45,7 +45,7 @@ class Summaries:
 
     def relation(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
         """The ways out of `function` for the connection when it starts in `state`; empty when a budget was hit."""
-        call = (id(function), subject.key, subject.handle.driver, start, state)
+        call = (id(function), subject.key, subject.handle.driver, subject.handle.mode, start, state)
         known = self._known.get(call)
         if known is not None:
             return known
