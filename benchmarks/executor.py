@@ -319,6 +319,9 @@ def measure(dsn: str, rounds: int, peers: list[str]) -> dict[tuple[str, int], di
             samples.setdefault(("bare", 1), []).append(after | {"ratio": 1.0})
             print(f"round {number + 1}: {line(kind, batch, found)}", flush=True)
             before = after
+    for (kind, batch), runs in samples.items():
+        ratios = sorted(run["ratio"] for run in runs)
+        print(f"{kind:14s} batch {batch:3d}  x bare from {ratios[0]:.2f} to {ratios[-1]:.2f}")
     return {
         case: {name: statistics.median(run[name] for run in runs) for name in runs[0]} for case, runs in samples.items()
     }
@@ -358,13 +361,14 @@ def main() -> int:
     parser.add_argument("--no-latency", action="store_true")
     options = parser.parse_args()
     peers = [name for name in options.peers.split(",") if name]
-    with tempfile.TemporaryDirectory() as folder:
-        server = None if options.dsn else EmbeddedPostgres(Path(folder) / "data", listen_addresses="127.0.0.1")
-        try:
-            return report(options.dsn or server.dsn, options.rounds, peers, with_latency=not options.no_latency)  # type: ignore[union-attr]
-        finally:
-            if server is not None:
-                server.stop()
+    with_latency = not options.no_latency
+    if options.dsn:
+        return report(options.dsn, options.rounds, peers, with_latency=with_latency)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        EmbeddedPostgres(Path(folder) / "data", listen_addresses="127.0.0.1") as server,
+    ):
+        return report(server.dsn, options.rounds, peers, with_latency=with_latency)
 
 
 def report(dsn: str, rounds: int, peers: list[str], *, with_latency: bool) -> int:
