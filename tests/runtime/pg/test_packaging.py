@@ -39,7 +39,9 @@ def test_the_unit_notifies_is_watched_and_gives_up_after_five_failures() -> None
 
 def test_systemd_itself_accepts_the_unit(tmp_path: Path) -> None:
     """On a machine with systemd's tools; elsewhere the test above is what there is."""
-    text = (FOLDER / UNIT).read_text().replace("/opt/dbsafety/venv/bin/python", sys.executable)
+    python = tmp_path / "python"  # by a name without blanks, which a unit would have to quote
+    python.symlink_to(sys.executable)
+    text = (FOLDER / UNIT).read_text().replace("/opt/dbsafety/venv/bin/python", str(python))
     path = tmp_path / UNIT.replace("@", "@test")
     path.write_text(text)
     tool = shutil.which("systemd-analyze")
