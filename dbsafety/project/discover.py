@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +68,14 @@ class _Search:
         settings = self.configuration.settings
         full = absolute(path)
         try:
-            is_folder = full.is_dir()
-            full.stat()
+            mode = full.stat().st_mode
         except OSError as error:
             self.faults.append(UnreadableFault(_reason(error, full), shown(path)))
+            return
+        is_folder = stat.S_ISDIR(mode)
+        if stat.S_ISFIFO(mode):
+            # Files are read twice.
+            self.faults.append(UnreadableFault("a pipe cannot be read twice; - reads standard input", shown(path)))
             return
         if settings.force_exclude and is_excluded(full, self.configuration, folder=is_folder):
             return

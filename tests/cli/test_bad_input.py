@@ -227,6 +227,17 @@ def test_a_device_in_the_place_of_a_file(capsys: pytest.CaptureFixture[str]) -> 
     assert check(capsys, "/dev/null", "good.py") == (1, [GOOD_FOUND], [])
 
 
+def test_a_pipe_in_the_place_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe.py")
+
+    assert check(capsys) == (1, [GOOD_FOUND], [])
+    assert check(capsys, "pipe.py", "good.py") == (
+        2,
+        [GOOD_FOUND],
+        ["dbsafety: error: pipe.py: a pipe cannot be read twice; - reads standard input"],
+    )
+
+
 def test_all_of_it_from_outside(folder: Path) -> None:
     """The same in a process of its own: the exit code and standard error of the program itself."""
     for name, (data, _, _) in UNPARSED.items():
