@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 import libcst as cst
@@ -30,12 +31,31 @@ def expression(text: str) -> cst.BaseExpression:
         raise FixRefused(f"the planned expression is not Python: {text!r}") from error
 
 
-def with_block(items: str, body: cst.IndentedBlock, leading_lines: Sequence[cst.EmptyLine]) -> cst.With:
-    """`with items:` around a block."""
+def with_block(items: str, body: cst.IndentedBlock, opening: cst.SimpleStatementLine) -> cst.With:
+    """`with items:` around a block, in the place of the assignment `opening`, whose value is kept as it is written."""
     node = statements(f"with {items}:\n    pass\n", None)[0]
     if not isinstance(node, cst.With):
         raise FixRefused(f"the planned header is not that of a with statement: {items!r}")
-    return node.with_changes(body=body, leading_lines=leading_lines)
+    assignment = opening.body[0]
+    if isinstance(assignment, cst.Assign):
+        first = node.items[0]
+        kept = first.with_changes(item=_as_written(first.item, assignment.value))
+        node = node.with_changes(items=[kept, *node.items[1:]])
+    return node.with_changes(body=body, leading_lines=opening.leading_lines)
+
+
+def _as_written(planned: cst.BaseExpression, written: cst.BaseExpression) -> cst.BaseExpression:
+    """The planned expression, with `written` where it or its only argument means the same: quotes, lines, comments."""
+    meaning = _meaning(written)
+    if _meaning(planned) == meaning:
+        return written
+    if isinstance(planned, cst.Call) and len(planned.args) == 1 and _meaning(planned.args[0].value) == meaning:
+        return planned.with_changes(args=[planned.args[0].with_changes(value=written)])
+    return planned
+
+
+def _meaning(node: cst.BaseExpression) -> str:
+    return ast.dump(ast.parse(f"({cst.Module([]).code_for_node(node)}\n)", mode="eval"))
 
 
 def with_leading_lines(statement: Statement, lines: Sequence[cst.EmptyLine]) -> Statement:

@@ -148,7 +148,7 @@ def _fold(wrap: Wrap, slots: Sequence[_Slot], groups: list[list[Statement]], ind
     if body:
         body[0] = with_leading_lines(body[0], _from_first_comment(body[0].leading_lines))
     block = cst.IndentedBlock(body or [pass_line()], header=first.trailing_whitespace, indent=indent)
-    groups[start][-1:] = [with_block(wrap.items, block, first.leading_lines)]
+    groups[start][-1:] = [with_block(wrap.items, block, first)]
 
 
 def _drop(dropped: Sequence[bool], groups: list[list[Statement]]) -> list[cst.EmptyLine]:

@@ -260,6 +260,10 @@ def f(p):
         "def f(p):\n  conn = connect(p)\n  if a: conn.close()  # c\n  return 1\n",
         "def f(p):\n  with closing(connect(p)) as conn, conn:\n    if a:  # c\n      pass\n    return 1\n",
     ),
+    "the call keeps its lines and comments": (
+        "def f():\n    conn = connect(\n        p,  # c\n    )  # d\n    conn.close()\n    return 1\n",
+        "def f():\n    with closing(connect(\n        p,  # c\n    )) as conn, conn:  # d\n        return 1\n",
+    ),
     "tabs": (
         "def f(p):\n\tconn = connect(p)\n\tfor x in y:\n\t\tg(x)\n\tconn.close()\n\treturn 1\n",
         "def f(p):\n\twith closing(connect(p)) as conn, conn:\n\t\tfor x in y:\n\t\t\tg(x)\n\t\treturn 1\n",
@@ -271,6 +275,18 @@ def f(p):
 def test_wrap_in_with(before: str, after: str) -> None:
     wrap = WrapInWith(span(before, "conn = "), span(before, "return"), ITEMS, (span(before, "conn.close"),))
     assert mended(before, wrap) == after
+
+
+def test_wrap_keeps_the_value_as_it_is_written() -> None:
+    source = 'conn = connect("a" r"\\d", 0x1F, x=1_0)\nconn.execute(a)\nconn.close()\n'
+    plans = {
+        "closing(connect('a\\\\d', 31, x=10)) as conn, conn": 'closing(connect("a" r"\\d", 0x1F, x=1_0)) as conn, conn',
+        "connect('a\\\\d', 31, x=10) as conn": 'connect("a" r"\\d", 0x1F, x=1_0) as conn',
+        "connect('b') as conn": "connect('b') as conn",
+    }
+    for items, header in plans.items():
+        wrap = WrapInWith(span(source, "conn = "), span(source, "conn.close"), items, (span(source, "conn.close"),))
+        assert mended(source, wrap) == f"with {header}:\n    conn.execute(a)\n"
 
 
 def test_wrap_leaves_what_follows_the_last_statement() -> None:
