@@ -50,6 +50,8 @@ class ModuleView:
         current: Scope | None = scope
         while current is not None:
             for name, bindings in current.bindings.items():
+                if scope.find(name) is not current:
+                    continue  # a parameter or variable further in has the name
                 dotteds = [b.dotted for b in bindings if b.kind is BindKind.IMPORT]
                 if dotted in dotteds:
                     return name
