@@ -50,7 +50,9 @@ class ParsedFile:
         try:
             module = cst.parse_module(text.text)
             if module.code != text.text:
-                raise FixRefused("the file has whitespace that would be lost (a form feed, or blanks at the end)")
+                raise FixRefused(
+                    "the file has whitespace that would be lost (a form feed before code, a CR or blanks at its end)"
+                )
             # The tree is new and nobody else has it: a copy would double the time (measured).
             positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(ByteSpanPositionProvider)
         except cst.ParserSyntaxError as error:
