@@ -64,6 +64,8 @@ def wave(programs: Sequence[Mapping[str, str]], suffix: str, state: Path) -> dic
                         outcome[task.issue.target] = "fixed"
                     elif task.issue.target in names and task.status == "escalated":
                         outcome.setdefault(task.issue.target, "escalated")
+                    elif task.issue.target in names and task.resolution == "recovered":
+                        outcome.setdefault(task.issue.target, "recovered")
             for task in work.store.tasks("escalated", "suppressed", "detected", "diagnosing"):
                 work.store.close_task(task.id, "closed", "the wave is over", "corpus")
             return outcome

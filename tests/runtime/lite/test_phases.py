@@ -451,3 +451,17 @@ def test_an_orchestrator_is_put_together_from_its_settings(tmp_path: Path) -> No
     asked = agent_of(OrchestratorSettings(endpoint_url="http://127.0.0.1:9/v1", endpoint_model="m"))
     assert isinstance(asked, EndpointAgent)
     assert (asked.base_url, asked.model, asked.name) == ("http://127.0.0.1:9/v1", "m", "endpoint")
+
+
+def test_what_a_service_says_only_later_still_counts(make: Make, manager: ScriptedManager, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "spool"
+    manager.add("api", directory=str(tmp_path), command=f"/bin/sh --need {data}")
+    manager.on_start["api"] = lambda: "running" if data.exists() else "failed"
+    bench = make()
+    bench.work.detect()
+    manager.logs["api"] = f"FileNotFoundError: [Errno 2] No such file or directory: '{data}'"
+    bench.run(20, detect=False)
+    task = bench.task("api")
+    assert (task.issue.message, task.resolution) == ("ended with status 1", "verified")
+    assert task.plan is not None
+    assert task.plan.recipe == "create-directory"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, path_issues, program_problem
-from dbsafety_runtime.orchestrator.detectors.services import configured_port
+from dbsafety_runtime.orchestrator.detectors.services import configured_port, last_line
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.managers.base import Manager, find
 from dbsafety_runtime.orchestrator.managers.unitfile import words
@@ -22,6 +22,7 @@ MISSING: Final = re.compile(
     r"(?:no such file or directory|does not exist|can't chdir|can't find command|FileNotFound)", re.IGNORECASE
 )
 PORT_WORD: Final = re.compile(r"\bports?\b\D{0,24}(\d{2,5})\b|\blistens? on \D{0,24}(\d{2,5})\b", re.IGNORECASE)
+SPEAKING: Final = ("service_failure", "spawn_failure", "flapping")
 MOST_NEIGHBOURS: Final = 2_000
 SURE, LIKELY, POSSIBLE = 0.9, 0.85, 0.6
 
@@ -35,12 +36,17 @@ class Case:
     knowledge: Knowledge
     config: ServiceConfig | None = None
     passages: tuple[Evidence, ...] = ()
+    said: str = ""
 
     @staticmethod
     def of(issue: Issue, manager: Manager, knowledge: Knowledge) -> Case:
-        """Look up configuration and passages of an issue; raises ManagerError."""
-        text = f"{issue.target} {issue.message} {issue.facts.get('path', '')} {issue.facts.get('port', '')}"
-        return Case(issue, manager, knowledge, manager.config(issue.target), knowledge.search(text, 8))
+        """Look up configuration, passages and the last words of a service; raises ManagerError.
+
+        When the issue was first seen the service may not have said yet what it misses.
+        """
+        said = last_line(manager.log_tail(issue.target)) if issue.type in SPEAKING else ""
+        text = f"{issue.target} {issue.message} {said} {issue.facts.get('path', '')} {issue.facts.get('port', '')}"
+        return Case(issue, manager, knowledge, manager.config(issue.target), knowledge.search(text, 8), said)
 
 
 @dataclass(slots=True)
@@ -73,9 +79,8 @@ def missing_path(case: Case) -> str | None:
     path = case.issue.facts.get("path", "")
     if path and not Path(path).exists():
         return path
-    if not MISSING.search(case.issue.message):
-        return None
-    named = [hit.rstrip(".:'\"") for hit in PATH.findall(case.issue.message)]
+    texts = [text for text in (case.issue.message, case.said) if MISSING.search(text)]
+    named = [hit.rstrip(".:'\"") for text in texts for hit in PATH.findall(text)]
     return next((hit for hit in named if len(hit) > 1 and not Path(hit).exists()), None)
 
 
