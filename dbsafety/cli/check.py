@@ -135,7 +135,6 @@ def many(number: int, noun: str) -> str:
 
 def _count(text: str) -> int:
     """A number of processes, at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)

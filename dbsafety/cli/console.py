@@ -36,16 +36,18 @@ def style_for(stream: TextIO, color: str, environment: Mapping[str, str] | None 
 
 
 def write(pieces: Iterable[str], file: Path | None) -> None:
-    """Write to a file in UTF-8, or to standard output. Raises UsageFault when the file cannot be written."""
-    if file is None:
-        for piece in pieces:
-            sys.stdout.write(piece)
-        sys.stdout.flush()
-        return
+    """Write to a file in UTF-8, or to standard output. Raises UsageFault when it cannot be written."""
     try:
+        if file is None:
+            for piece in pieces:
+                sys.stdout.write(piece)
+            sys.stdout.flush()
+            return
         file.write_text("".join(pieces), encoding="utf-8", errors="backslashreplace", newline="\n")
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise UsageFault(f"cannot write the output: {error.strerror}", str(file)) from error
+        raise UsageFault(f"cannot write the output: {error.strerror}", str(file or "")) from error
 
 
 def say(line: str) -> None:

@@ -303,3 +303,26 @@ def test_processes_are_chosen_on_the_command_line(capsys: pytest.CaptureFixture[
 
     assert main(["check", "--jobs", "1", "--output-format", "concise"]) == 1
     assert capsys.readouterr().out == FOUND
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])
+def test_a_number_of_processes_that_is_none(capsys: pytest.CaptureFixture[str], number: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", "--jobs", number])
+
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"dbsafety check: error: argument --jobs/-j: must be a whole number above 0, not {number!r}"
+
+
+def test_standard_output_that_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    Path("a.py").write_text('bug("DBS101")\n', encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", Full())
+
+    assert main(["check"]) == 2
+    assert capsys.readouterr().err == "dbsafety: error: cannot write the output: No space left on device\n"
