@@ -10,6 +10,7 @@ from enum import Enum
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, WithSpec
 from dbsafety.facts.scopes import FunctionInfo, Scope
 from dbsafety.typestate.attributes import method
+from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.values import (
     EMPTY,
     Evaluator,
@@ -38,7 +39,8 @@ class Block:
     """One manager of a `with` item, or one that was entered on its ExitStack.
 
     `keys` are the connections it acts on; empty for GENERATOR and CLASS, whose functions say it. `inner` maps the key
-    in the caller to the key inside a generator that opens the connection itself.
+    in the caller to the key inside a generator that opens the connection itself. `flags` are the parameters of a
+    generator that the call makes true or false: `with self.db(commit=True)`.
     """
 
     kind: BlockKind
@@ -50,6 +52,7 @@ class Block:
     function: FunctionInfo | None = None
     enter: FunctionInfo | None = None
     inner: tuple[tuple[Key, Key], ...] = ()
+    flags: tuple[tuple[str, bool], ...] = ()
 
 
 def blocks_of(resolver: Evaluator, item: ast.withitem, scope: Scope, function: FunctionInfo) -> tuple[Block, ...]:
@@ -113,11 +116,30 @@ def _manager_block(resolver: Evaluator, value: Manager, scope: Scope) -> Iterato
                 yield Block(BlockKind.CLOSING, (handle.key,), handle, resolver.table.driver(handle.driver))
         case Manager(kind=ManagerKind.SUPPRESS, call=call):
             yield Block(BlockKind.SUPPRESS, types=tuple(call.args))
-        case Manager(kind=ManagerKind.GENERATOR, function=function) if function is not None:
-            yield Block(BlockKind.GENERATOR, function=function, inner=_inner_keys(resolver, value, function))
+        case Manager(kind=ManagerKind.GENERATOR, call=call, function=function) if function is not None:
+            inner_keys, flags = _inner_keys(resolver, value, function), tuple(_flags(call, function))
+            yield Block(BlockKind.GENERATOR, function=function, inner=inner_keys, flags=flags)
         case Manager(kind=ManagerKind.NULL, inner=inner):
             for wrapped in _ordered(inner if not handles(inner) else EMPTY):
                 yield from _block(resolver, wrapped, scope)
+
+
+def _flags(call: ast.Call, function: FunctionInfo) -> Iterator[tuple[str, bool]]:
+    """The parameters that get a constant, by the call or by default, and that the function does not bind again."""
+    if not isinstance(function.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return
+    plain = [*function.node.args.posonlyargs, *function.node.args.args]
+    given = function.node.args.defaults
+    defaults: dict[str, ast.expr | None] = {
+        argument.arg: value for argument, value in zip(plain[len(plain) - len(given) :], given, strict=True)
+    }
+    named = zip(function.node.args.kwonlyargs, function.node.args.kw_defaults, strict=True)
+    defaults.update({argument.arg: value for argument, value in named})
+    plainly = not any(isinstance(a, ast.Starred) for a in call.args) and all(k.arg for k in call.keywords)
+    for argument in function.parameters:
+        value = argument_for(call, function, argument.arg) or (defaults.get(argument.arg) if plainly else None)
+        if isinstance(value, ast.Constant) and len(function.scope.bindings.get(argument.arg, ())) == 1:
+            yield argument.arg, bool(value.value)
 
 
 def _inner_keys(resolver: Evaluator, value: Manager, function: FunctionInfo) -> tuple[tuple[Key, Key], ...]:

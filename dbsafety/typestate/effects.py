@@ -38,7 +38,7 @@ class Effects:
 
     def __init__(self, frame: Frame, subject: Subject, relations: Relations, spec: DriverSpec) -> None:
         self.frame = frame
-        self.subject = subject
+        self.subject = subject._replace(flags=())
         self.key = subject.key
         self.relations = relations
         self.spec = spec
@@ -223,11 +223,11 @@ class Effects:
         touched = self.relations.touched(function)
         if inner is not None:
             entering = State(Tx.UNBOUND) if start is Start.ENTRY else _entering(state)
-            subject = Subject(inner, self.subject.handle.moved(inner))
+            subject = Subject(inner, self.subject.handle.moved(inner), block.flags)
             return self.relations.relation(function, subject, start, entering)
         if self.key not in touched:
             return None
-        return self.relations.relation(function, self.subject, start, _entering(state))
+        return self.relations.relation(function, self.subject._replace(flags=block.flags), start, _entering(state))
 
     def leave(self, item: ast.withitem, state: State, flight: Raised | None) -> Transfer:
         """Leaving a `with` item, normally (`flight` None) or with an exception in flight."""

@@ -50,10 +50,14 @@ Relation: TypeAlias = frozenset[tuple[Exit, State]]
 
 
 class Subject(NamedTuple):
-    """The connection that a run follows; `handle` names its driver."""
+    """The connection that a run follows; `handle` names its driver.
+
+    `flags` are the parameters of the function that are known to be true or false in this run.
+    """
 
     key: Key
     handle: Handle
+    flags: tuple[tuple[str, bool], ...] = ()
 
 
 class Relations(Protocol):

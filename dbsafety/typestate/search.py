@@ -55,6 +55,7 @@ class Search:
         self.sights: list[Sight] = []
         self.exits: set[tuple[Exit, State]] = set()
         self.over_budget = frame.cfg.truncated
+        self._flags = dict(subject.flags)
         self._stop_at_yield = False
         self._raised_argument: bool | None = None
         self._guards: dict[int, Predicate | None] = {}
@@ -299,7 +300,9 @@ class Search:
         return self._guards[index]
 
     def _known_truth(self, test: ast.expr) -> bool | None:
-        """Inside `__exit__` the exception arguments are known to be None or not."""
+        """What the caller's arguments say; inside `__exit__` the exception arguments are known to be None or not."""
+        if isinstance(test, ast.Name) and test.id in self._flags:
+            return self._flags[test.id]
         if self._raised_argument is None:
             return None
         names = [argument.arg for argument in self.frame.info.parameters[1:4]]

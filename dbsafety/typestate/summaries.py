@@ -14,7 +14,7 @@ from dbsafety.typestate.values import Evaluator, Handle, Key, Mode
 _ROUNDS = 4
 _MAX_DEPTH = 40
 _MAX_REACH = 60
-_Call = tuple[int, Key, str, Mode, Start, State]
+_Call = tuple[int, Key, str, Mode, tuple[tuple[str, bool], ...], Start, State]
 
 
 class Summaries:
@@ -45,7 +45,8 @@ class Summaries:
 
     def relation(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
         """The ways out of `function` for the connection when it starts in `state`; empty when a budget was hit."""
-        call = (id(function), subject.key, subject.handle.driver, subject.handle.mode, start, state)
+        handle = subject.handle
+        call = (id(function), subject.key, handle.driver, handle.mode, subject.flags, start, state)
         known = self._known.get(call)
         if known is not None:
             return known
