@@ -13,6 +13,7 @@ from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.typestate import attributes, calls, evidence, managers, parameters
 from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.reaching import reaching
 from dbsafety.typestate.values import (
     EMPTY,
     LIMIT,
@@ -116,7 +117,7 @@ class Resolver:
     def _expression(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
         match node:
             case ast.Name(id=name):
-                return self._name(name, scope)
+                return self._name(name, scope, node)
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
                 found = (self._attribute_seen_from(scope, base, attr) for base in bases)
@@ -146,11 +147,11 @@ class Resolver:
                 return frozenset((Elements(self.evaluate(elt, scope)),))
         return EMPTY
 
-    def _name(self, name: str, scope: Scope) -> frozenset[Value]:
+    def _name(self, name: str, scope: Scope, use: ast.expr | None = None) -> frozenset[Value]:
         owner = scope.find(name)
         if owner is not None:
             given = self._given(owner, name)
-            found = given if given is not None else self.variable(owner, name)
+            found = given if given is not None else self.variable(owner, name, use if owner is scope else None)
             if owner.function is not None and owner.kind == "function" and evidence.is_guess(found):
                 return evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name), found)
             return found
@@ -187,10 +188,10 @@ class Resolver:
             )
         )
 
-    def variable(self, owner: Scope, name: str) -> frozenset[Value]:
-        """What the variable `name` of the scope `owner` may be."""
+    def variable(self, owner: Scope, name: str, use: ast.expr | None = None) -> frozenset[Value]:
+        """What the variable `name` of the scope `owner` may be, at all or where `use` stands."""
         values: set[Value] = set()
-        for binding in owner.bindings.get(name, ()):
+        for binding in reaching(owner, name, use):
             values |= self.bound(binding, owner, name)
         stored = owner.stored.get(name)
         if stored is not None:
