@@ -93,7 +93,7 @@ def _function(effect: Effect) -> FunctionSpec:
 
 DJANGO = DriverSpec(
     name="django",
-    roots=("django",),
+    roots=("django.db",),
     constructors={
         f"{_TRANSACTION}.atomic": ConstructorSpec(HandleKind.TRANSACTION, {0: "using", 1: "savepoint", 2: "durable"}),
         f"{_TRANSACTION}.get_connection": ConstructorSpec(HandleKind.CONNECTION, {0: "using"}),
@@ -149,6 +149,13 @@ DJANGO = DriverSpec(
         "An error occurred in the current transaction. You can't execute queries until the end of the 'atomic' block."
     ),
     status_attributes=("get_rollback", "in_atomic_block", "needs_rollback"),
+    family="DBS111",
+    told_by_name=False,
+    # `get_or_create` and `update_or_create` protect themselves by a savepoint.
+    sends=frozenset(
+        {"abulk_create", "abulk_update", "acreate", "adelete", "asave", "bulk_create", "bulk_update", "callproc"}
+        | {"create", "delete", "execute", "executemany", "save"}
+    ),
     objects={"django.db.connection": HandleKind.CONNECTION},
     containers={"django.db.connections": HandleKind.CONNECTION},
 )

@@ -206,7 +206,8 @@ class DriverSpec:
     failed, fact B10a); the others have rolled back by then (fact B1d). `family` names the rule that speaks for errors
     swallowed with this driver instead of DBS101, DBS102, DBS103 and DBS107. `told_by_name` says that a parameter is
     taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
-    or a subclass that differs in nothing that matters, to the names of this table.
+    or a subclass that differs in nothing that matters, to the names of this table. `sends` are methods of objects that
+    are not followed (models, query sets) which send statements and have no savepoint of their own.
     """
 
     name: str
@@ -238,6 +239,7 @@ class DriverSpec:
     family: str = ""
     told_by_name: bool = True
     kin: Mapping[str, str] = field(default_factory=dict)
+    sends: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def _plain(value: object) -> str:
 
 
 _KNOWN = (PSYCOPG2, PSYCOPG, SQLITE3, AIOSQLITE, ASYNCPG, SQLALCHEMY, DJANGO)
-ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite", "sqlalchemy")
+ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite", "sqlalchemy", "django")
 """The drivers that are analysed; the others are described and compared with their modules, but not switched on yet."""
 
 FULL_TABLE = DriverTable(_KNOWN)

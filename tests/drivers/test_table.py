@@ -93,7 +93,7 @@ def test_objects_and_containers_of_django() -> None:
     assert found is not None
     assert (found[0].name, found[1]) == ("django", HandleKind.CONNECTION)
     assert FULL_TABLE.container("django.db.connections") is not None
-    assert DEFAULT_TABLE.object("django.db.connection") is None
+    assert DEFAULT_TABLE.object("django.db.connection") == found
 
 
 def test_only_enabled_drivers_are_in_the_default_table() -> None:
@@ -101,7 +101,7 @@ def test_only_enabled_drivers_are_in_the_default_table() -> None:
     assert all_drivers() == DEFAULT_TABLE.drivers
     assert set(ENABLED) < {spec.name for spec in FULL_TABLE.drivers}
     with pytest.raises(KeyError):
-        DEFAULT_TABLE.driver("django")
+        DEFAULT_TABLE.driver("asyncpg")
 
 
 def test_autocommit_of_psycopg2_is_switched_by_exactly_four_spellings() -> None:

@@ -1,0 +1,102 @@
+"""A handler inside Django's `atomic()` ends a database error that the block then silently rolls back.
+
+## What it finds
+An `except` clause that names a database error of Django (`IntegrityError`, `DatabaseError` ...) and ends it, directly
+inside `with transaction.atomic():` or in a function decorated with it, around a call that sends statements: `save()`,
+`create()`, `delete()`, `bulk_create()`, `cursor.execute()`.
+
+It is quiet when the risky part stands in an inner `atomic()`, when the `try` is outside the block, when the handler
+raises, and when the code works with `set_rollback()` or with savepoints of its own.
+
+## Why it matters
+A database error inside `atomic()` breaks the whole block. The next query raises `TransactionManagementError: An error
+occurred in the current transaction. You can't execute queries until the end of the 'atomic' block.` If no query
+follows, nothing is raised at all: the block ends normally, and everything that was written in it is gone.
+
+## Example
+```python
+from django.db import IntegrityError, transaction
+
+
+def register(user, profile):
+    with transaction.atomic():
+        user.save()
+        try:
+            profile.save()
+        except IntegrityError:
+            print("has one already")
+```
+
+## Use instead
+```python
+from django.db import IntegrityError, transaction
+
+
+def register(user, profile):
+    with transaction.atomic():
+        user.save()
+        try:
+            with transaction.atomic():
+                profile.save()
+        except IntegrityError:
+            print("has one already")
+```
+
+## Fix
+None: whether the failing part gets a block of its own or the error leaves the outer one is a decision.
+
+## Limits
+A handler for `Exception` is not reported, since what it is meant for cannot be told. What a called function sends is
+not looked at, nor are transactions that the framework opens by itself (`ATOMIC_REQUESTS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.span import Span
+from dbsafety.rules.atomic import block_around, caught, leaves_otherwise, sent
+from dbsafety.rules.handlers import reraises
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.view import FunctionView
+from dbsafety.rules.wording import call_text, handler_text, span_of
+
+RULE = Rule(
+    code="DBS111",
+    slug="swallowed-in-atomic",
+    summary="a handler inside `atomic()` ends a database error that the block then silently rolls back",
+    severity=Severity.ERROR,
+    drivers=("django",),
+    pylint_id="E5711",
+    since="0.1",
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding for each such handler."""
+    for attempt in view.info.tries:
+        for handler in attempt.handlers:
+            spec = caught(view, handler, RULE.code)
+            if spec is None or reraises(handler) or leaves_otherwise(view, attempt, handler):
+                continue
+            block = block_around(view, attempt, spec)
+            failing = sent(view, attempt, spec)
+            if block is None or failing is None:
+                continue
+            name = call_text(view, failing)
+            yield RULE.at(
+                view.path,
+                span_of(handler),
+                f"{handler_text(handler)} ends a database error of {name} on line {failing.lineno} inside the `atomic` "
+                f"block of line {block.lineno}: every later query in it fails with '{spec.aborted_error}', and without "
+                f"one the block ends normally and stores nothing; put the risky part into an inner `atomic()`, or the "
+                f"`try` around the block",
+                confidence=Confidence.MEDIUM,
+                trace=(
+                    Step(view.path, Span.of(block), "the block begins"),
+                    Step(view.path, Span.of(failing), f"{name} fails"),
+                    Step(view.path, span_of(handler), f"caught by {handler_text(handler)}, inside the block"),
+                ),
+                scope=view.name,
+            )
