@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from dbsafety.model.faults import ConfigFault
 
@@ -49,8 +49,17 @@ def require_known(selectors: Iterable[str], known: Iterable[str], retired: Mappi
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known word, "" when none is near."""
-    near = get_close_matches(word, sorted(known), n=1) or get_close_matches(word.upper(), sorted(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    words = sorted(known)
+    for spelling in (word, word.upper()):
+        near = get_close_matches(spelling, words, n=len(words) or 1)
+        if near:
+            return f"; did you mean {max(near, key=lambda other: _likeness(spelling, other))!r}?"
+    return ""
+
+
+def _likeness(word: str, other: str) -> tuple[float, int]:
+    """The measure of `get_close_matches`; of two words it finds equally near, the one with more letters in place."""
+    return SequenceMatcher(None, other, word).ratio(), sum(map(str.__eq__, word, other))
 
 
 def _reach(code: str, selectors: Iterable[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dbsafety.config.select import choose, matching, require_known
+from dbsafety.config.select import choose, did_you_mean, matching, require_known
 from dbsafety.model.faults import ConfigFault
 
 KNOWN = {"DBS001": True, "DBS101": True, "DBS102": True, "DBS201": True, "DBS202": False, "DBS901": False}
@@ -55,3 +55,9 @@ def test_unknown_codes(selector: str, message: str) -> None:
 
 def test_beginnings_and_all_are_known() -> None:
     require_known(["ALL", "D", "DBS", "DBS1", "DBS101"], KNOWN, {}, "--select")
+
+
+def test_of_two_near_codes_the_one_with_more_letters_in_place() -> None:
+    assert did_you_mean("DBS1O1", ("DBS101", "DBS112")) == "; did you mean 'DBS101'?"
+    assert did_you_mean("dbs1o1", ("DBS101", "DBS112")) == "; did you mean 'DBS101'?"
+    assert did_you_mean("nothing", ("DBS101",)) == ""
