@@ -22,7 +22,7 @@ def test_the_corpus_is_what_was_promised() -> None:
 @pytest.mark.slow
 def test_benign_events_are_not_escalated() -> None:
     ours, baseline = corpus_run.events()
-    assert baseline >= 100
+    assert baseline >= 90
     assert ours <= 0.2 * baseline
 
 

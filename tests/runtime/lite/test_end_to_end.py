@@ -58,7 +58,7 @@ def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
 def run_cli(*words: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dbsafety_runtime", "orchestrator", *words]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, check=False, timeout=180, env={**os.environ, **(environ or {})}
     )
 
 
