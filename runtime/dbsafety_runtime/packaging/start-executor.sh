@@ -1,5 +1,5 @@
 #!/bin/sh
-# Start an executor: start-executor.sh "Infrastructure Jr." bluefin [more options of `executor run`]
+# Start an executor: start-executor.sh "Infrastructure Jr." taskdb [more options of `executor run`]
 # Waiting for the database, migrating and refusing a second worker of the same id are the program's own business; this
 # script only keeps names with spaces whole, and execs, so that the process id stays and signals arrive.
 set -eu

@@ -253,9 +253,9 @@ def test_settings_come_from_toml(run: Run, dsn: str, tmp_path: Path, monkeypatch
 
 def test_a_service_file_names_the_database(run: Run, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DBSAFETY_EXECUTOR_DSN")
-    (tmp_path / "services").write_text("[bluefin]\n" + dsn.replace(" ", "\n") + "\n")
+    (tmp_path / "services").write_text("[taskdb]\n" + dsn.replace(" ", "\n") + "\n")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
-    assert run("--dsn-service", "bluefin", "migrate", "--check") == (0, "schema 2\n", "")
+    assert run("--dsn-service", "taskdb", "migrate", "--check") == (0, "schema 2\n", "")
 
 
 def test_without_a_dsn_a_private_server_is_started_and_shared(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_systemd_itself_accepts_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_start_script_keeps_names_whole_and_the_process_id(dsn: str, tmp_path: Path) -> None:
-    (tmp_path / "services").write_text("[bluefin]\n" + dsn.replace(" ", "\n") + "\n")
+    (tmp_path / "services").write_text("[taskdb]\n" + dsn.replace(" ", "\n") + "\n")
     environment = os.environ | {"PGSERVICEFILE": str(tmp_path / "services"), "DBSAFETY_PYTHON": sys.executable}
-    command = ["sh", str(FOLDER / "start-executor.sh"), "Infrastructure Jr.", "bluefin"]
+    command = ["sh", str(FOLDER / "start-executor.sh"), "Infrastructure Jr.", "taskdb"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: query(dsn, "SELECT 1 FROM worker"))
