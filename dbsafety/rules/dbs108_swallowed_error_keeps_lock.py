@@ -8,9 +8,9 @@ It is quiet for connections that commit by themselves (`isolation_level=None`, `
 bodies that only read (a failed SELECT, a column probe before ALTER TABLE), and when every path closes the connection.
 
 ## Why it matters
-A failed write has already begun a transaction. It stays open and holds the write lock: every other connection waits for
-its whole timeout and then fails with `sqlite3.OperationalError: database is locked`, however long the timeout is. A
-later commit on the connection stores the half that succeeded.
+A failed write has already begun a transaction. It stays open and holds the write lock: every other connection that
+writes waits for its whole timeout and then fails with `sqlite3.OperationalError: database is locked`, however long the
+timeout is. A later commit on the connection stores the half that succeeded.
 
 ## Example
 ```python
