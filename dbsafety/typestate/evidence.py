@@ -9,7 +9,7 @@ from dataclasses import replace
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
-from dbsafety.typestate.values import EMPTY, Evaluator, External, Handle, Items, Key, Mode, Value
+from dbsafety.typestate.values import EMPTY, Class, Evaluator, External, Handle, Items, Key, Mode, Value
 
 
 def by_handlers(
@@ -18,8 +18,11 @@ def by_handlers(
     """What the otherwise unknown variable `name` must be, since the errors of a driver are expected of its statements.
 
     Only a name that executes something in the body of such a `try` is taken for a handle. What is `guessed` of it is
-    confirmed instead, if there is such a guess.
+    confirmed instead, if there is such a guess. A parameter that a framework fills in is left out: it knows when the
+    transaction ends, and how.
     """
+    if _is_filled_in(resolver, function, name):
+        return guessed
     for attempt in function.tries:
         for driver in _drivers(resolver, attempt, function):
             kind = _kind(attempt, driver, lambda node: isinstance(node, ast.Name) and node.id == name)
@@ -57,6 +60,20 @@ def _used_by(resolver: Evaluator, method: FunctionInfo, names: set[str]) -> tupl
 def is_guess(values: frozenset[Value]) -> bool:
     """Whether nothing is known, or only what a name suggests."""
     return all(isinstance(value, Handle) and value.confidence is Confidence.LOW for value in values)
+
+
+def _is_filled_in(resolver: Evaluator, function: FunctionInfo, name: str) -> bool:
+    """Whether the variable is a parameter of a function that an object registers: `@app.post("/")`."""
+    if name not in [argument.arg for argument in function.parameters]:
+        return False
+    scope = function.scope.parent or function.scope
+    for decorator in function.decorators:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if isinstance(called, ast.Attribute):
+            owners = resolver.evaluate(called.value, scope)
+            if not any(isinstance(owner, (External, Class)) for owner in owners):
+                return True
+    return False
 
 
 def _is_cursor_of(value: ast.expr, name: str) -> bool:
