@@ -47,9 +47,16 @@ def require_known(selectors: Iterable[str], known: Iterable[str], retired: Mappi
             raise ConfigFault(f"{where}: no rule has the code {selector!r}{did_you_mean(selector, codes)}")
 
 
+_LOOK_ALIKES = str.maketrans("OIL", "011")
+"""Letters taken for the digits of a code."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known word, "" when none is near."""
     words = sorted(known)
+    meant = word.upper().translate(_LOOK_ALIKES)
+    if meant in words:
+        return f"; did you mean {meant!r}?"
     for spelling in (word, word.upper()):
         near = get_close_matches(spelling, words, n=len(words) or 1)
         if near:

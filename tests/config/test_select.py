@@ -57,7 +57,9 @@ def test_beginnings_and_all_are_known() -> None:
     require_known(["ALL", "D", "DBS", "DBS1", "DBS101"], KNOWN, {}, "--select")
 
 
-def test_of_two_near_codes_the_one_with_more_letters_in_place() -> None:
-    assert did_you_mean("DBS1O1", ("DBS101", "DBS112")) == "; did you mean 'DBS101'?"
-    assert did_you_mean("dbs1o1", ("DBS101", "DBS112")) == "; did you mean 'DBS101'?"
+def test_the_code_that_is_meant() -> None:
+    codes = ("DBS101", "DBS108", "DBS111", "DBS112")
+    for word in ("DBS1O1", "dbs1o1", "DBSl01", "DBS10I", "DBS1001", "dbs101"):
+        assert did_you_mean(word, codes) == "; did you mean 'DBS101'?"
+    assert did_you_mean("DBS121", ("DBS112", "DBS221")) == "; did you mean 'DBS221'?"
     assert did_you_mean("nothing", ("DBS101",)) == ""
