@@ -131,6 +131,7 @@ ASYNCPG = DriverSpec(
     server="PostgreSQL",
     default_autocommit=True,
     is_async=True,
+    told_by_name=False,
     aliases={
         **moved((name.partition(".")[2] for name in _ERRORS), "asyncpg", "asyncpg.exceptions"),
         "asyncpg.connection.Connection": "asyncpg.Connection",

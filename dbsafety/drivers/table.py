@@ -110,8 +110,8 @@ def _plain(value: object) -> str:
 
 
 _KNOWN = (PSYCOPG2, PSYCOPG, SQLITE3, AIOSQLITE, ASYNCPG, SQLALCHEMY, DJANGO)
-ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite", "sqlalchemy", "django")
-"""The drivers that are analysed; the others are described and compared with their modules, but not switched on yet."""
+ENABLED = ("psycopg2", "psycopg", "sqlite3", "aiosqlite", "asyncpg", "sqlalchemy", "django")
+"""The drivers that are analysed; a table that is not among them is described and compared with its module only."""
 
 FULL_TABLE = DriverTable(_KNOWN)
 DEFAULT_TABLE = DriverTable(tuple(spec for spec in _KNOWN if spec.name in ENABLED))

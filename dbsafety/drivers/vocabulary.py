@@ -12,6 +12,9 @@ MAKERS = frozenset({"begin", "cursor", "getconn", "transaction"})
 LEFT_OUT = frozenset(
     {"acquire", "copy", "delete", "flush", "get", "lobject", "merge", "reset", "scalar", "scalars", "stream"}
     | {"close", "exec", "exec_driver_sql"}
+    | {"add_listener", "copy_from_query", "copy_from_table", "copy_records_to_table", "copy_to_table", "explain"}
+    | {"fetch", "fetchmany", "fetchrow", "fetchval", "forward", "prepare", "remove_listener", "reset_type_codec"}
+    | {"set_builtin_type_codec", "set_type_codec", "start"}
     | {"tpc_begin", "tpc_commit", "tpc_rollback"}
     | {"bulk_insert_mappings", "bulk_save_objects", "bulk_update_mappings", "delete_all", "get_one", "merge_all"}
     | {"begin_nested", "begin_twophase", "refresh", "stream_scalars"}

@@ -61,7 +61,7 @@ RULE = Rule(
     slug="commit-after-swallowed-error",
     summary="a transaction is committed after an error of one of its statements was swallowed",
     severity=Severity.ERROR,
-    drivers=("psycopg2", "psycopg", "sqlite3"),
+    drivers=("psycopg2", "psycopg", "asyncpg", "sqlite3"),
     pylint_id="E5703",
     since="0.1",
 )

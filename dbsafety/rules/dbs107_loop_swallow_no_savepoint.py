@@ -68,7 +68,7 @@ RULE = Rule(
     slug="loop-swallow-no-savepoint",
     summary="a loop swallows the error of one row, and all rows share one transaction",
     severity=Severity.ERROR,
-    drivers=("psycopg2", "psycopg"),
+    drivers=("psycopg2", "psycopg", "asyncpg"),
     pylint_id="E5707",
     since="0.1",
 )

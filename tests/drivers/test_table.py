@@ -99,9 +99,9 @@ def test_objects_and_containers_of_django() -> None:
 def test_only_enabled_drivers_are_in_the_default_table() -> None:
     assert tuple(spec.name for spec in DEFAULT_TABLE.drivers) == ENABLED
     assert all_drivers() == DEFAULT_TABLE.drivers
-    assert set(ENABLED) < {spec.name for spec in FULL_TABLE.drivers}
+    assert set(ENABLED) <= {spec.name for spec in FULL_TABLE.drivers}
     with pytest.raises(KeyError):
-        DEFAULT_TABLE.driver("asyncpg")
+        DEFAULT_TABLE.driver("oracledb")
 
 
 def test_autocommit_of_psycopg2_is_switched_by_exactly_four_spellings() -> None:
@@ -127,4 +127,4 @@ def test_the_digest_follows_every_row() -> None:
     first, *others = DEFAULT_TABLE.drivers
     changed = DriverTable((replace(first, closed_attributes=("shut",)), *others))
     assert changed.digest() != DEFAULT_TABLE.digest()
-    assert FULL_TABLE.digest() != DEFAULT_TABLE.digest()
+    assert DriverTable(others).digest() != DEFAULT_TABLE.digest()

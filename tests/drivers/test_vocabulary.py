@@ -11,8 +11,8 @@ from dbsafety.drivers.vocabulary import LEFT_OUT, MAKERS, WATCHED, relevant, wor
 def test_the_words_of_the_default_table() -> None:
     assert words(DEFAULT_TABLE) == (
         *(b".begin(", b".callproc(", b".commit(", b".copy_expert(", b".copy_from(", b".copy_to(", b".cursor("),
-        *(b".execute", b".getconn(", b".rollback(", b".transaction(", b"aiosqlite", b"django.db", b"psycopg"),
-        *(b"sqlalchemy", b"sqlite3", b"sqlmodel"),
+        *(b".execute", b".getconn(", b".rollback(", b".transaction(", b"aiosqlite", b"asyncpg"),
+        *(b"django.db", b"psycopg", b"sqlalchemy", b"sqlite3", b"sqlmodel"),
     )
 
 

@@ -41,7 +41,7 @@ def test_the_later_of_two_wrappers_of_one_name_wins() -> None:
             WrapperSetting("app.open", "oracledb"),
             (
                 "wrapper `app.open`: no driver `oracledb`; known are "
-                "psycopg2, psycopg, sqlite3, aiosqlite, sqlalchemy, django"
+                "psycopg2, psycopg, sqlite3, aiosqlite, asyncpg, sqlalchemy, django"
             ),
         ),
         (
