@@ -24,6 +24,8 @@ def by_handlers(
     if _is_filled_in(resolver, function, name):
         return guessed
     for attempt in function.tries:
+        if _is_entered_in(attempt, name):
+            continue  # the handler runs after an exit that may have ended the transaction
         for driver in _drivers(resolver, attempt, function):
             kind = _kind(attempt, driver, lambda node: isinstance(node, ast.Name) and node.id == name)
             if kind is not None:
@@ -60,6 +62,13 @@ def _used_by(resolver: Evaluator, method: FunctionInfo, names: set[str]) -> tupl
 def is_guess(values: frozenset[Value]) -> bool:
     """Whether nothing is known, or only what a name suggests."""
     return all(isinstance(value, Handle) and value.confidence is Confidence.LOW for value in values)
+
+
+def _is_entered_in(attempt: ast.Try, name: str) -> bool:
+    """Whether a `with` block in the body of the `try` binds the name."""
+    blocks = (n for s in attempt.body for n in ast.walk(s) if isinstance(n, (ast.With, ast.AsyncWith)))
+    bound = (item.optional_vars for block in blocks for item in block.items if item.optional_vars is not None)
+    return any(isinstance(part, ast.Name) and part.id == name for target in bound for part in ast.walk(target))
 
 
 def _is_filled_in(resolver: Evaluator, function: FunctionInfo, name: str) -> bool:
