@@ -95,7 +95,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             leak is None
             or place_of(view, call) is Place.MEMORY
             or (view.module.is_script and view.name in ("main", ""))
-            or (leak.handler is None and view.module.dies_of_errors_in(view.info))
+            or (leak.handler is None and view.module.dies_of_errors_in(view.info, op.spec))
         ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)

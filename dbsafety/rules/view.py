@@ -11,7 +11,8 @@ from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, HandleKind
 from dbsafety.facts.scopes import BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.flow.graph import Cfg, Step
 from dbsafety.model.finding import Confidence
-from dbsafety.typestate.automaton import State, Tx
+from dbsafety.typestate.automaton import Raised, State, Tx
+from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.ops import CallFacts, Op
 from dbsafety.typestate.parameters import argument_for
@@ -100,8 +101,8 @@ class ModuleView:
         parts = (part for main in self._mains for part in ast.walk(main))
         return self.is_script and self.index.tree.body[-1:] == self._mains[-1:] and any(part is node for part in parts)
 
-    def dies_of_errors_in(self, function: FunctionInfo, depth: int = 8) -> bool:
-        """Whether an error that leaves the function ends the script: no caller up to its end has a handler."""
+    def dies_of_errors_in(self, function: FunctionInfo, spec: DriverSpec, depth: int = 8) -> bool:
+        """Whether a driver's error that leaves the function ends the script: no caller up to its end may catch it."""
         if not self.is_script or depth == 0:
             return False
         sites = [
@@ -110,10 +111,10 @@ class ModuleView:
             for call, facts in view.calls()
             if any(target.info is function for target in facts.targets)
         ]
-        if not sites or any(isinstance(outer, ast.Try) for view, call in sites for outer in view.around(call)):
+        if not sites or any(view.may_catch(call, spec) for view, call in sites):
             return False
         callers = {id(view.info): view.info for view, _ in sites if not isinstance(view.info.node, ast.Module)}
-        return all(self.dies_of_errors_in(caller, depth - 1) for caller in callers.values())
+        return all(self.dies_of_errors_in(caller, spec, depth - 1) for caller in callers.values())
 
 
 class FunctionView:
@@ -173,6 +174,14 @@ class FunctionView:
                 return
             yield current
             current = self.parents.get(id(current))
+
+    def may_catch(self, node: ast.AST, spec: DriverSpec) -> bool:
+        """Whether a clause around `node` may catch an error of the driver, or `finally` around it drops one."""
+        clauses = [c for outer in self.around(node) if isinstance(outer, ast.Try) for c in outer.handlers]
+        matches = (clause_matches(self.resolver, c.type, self.scope, spec, Raised.DB) for c in clauses)
+        managers = any(isinstance(outer, (ast.With, ast.AsyncWith)) for outer in self.around(node))
+        drops = any(isinstance(outer, ast.Try) and outer.finalbody for outer in self.around(node))
+        return managers or drops or any(match is not Match.NO for match in matches)
 
     def statement_of(self, node: ast.AST) -> ast.stmt | None:
         """The statement that holds `node`."""
