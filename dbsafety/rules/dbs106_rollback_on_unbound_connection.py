@@ -89,11 +89,14 @@ def check(view: FunctionView) -> Iterator[Finding]:
             else "it is None here and this raises AttributeError"
         )
         plan, refusal = _plan(view, use)
+        cure = "bind it before the `try`, or to None there and test it here"
+        if use.state is not Bound.UNBOUND:
+            cure = "test it here"
         yield RULE.at(
             view.path,
             Span.of(use.node),
             f"`{use.name}` is bound only inside the `try`: if {made} on line {opening.lineno} fails, {fails} and hides "
-            f"the real error; bind it before the `try`, or to None there and test it here",
+            f"the real error; {cure}",
             confidence=use.handle.confidence,
             trace=(
                 Step(view.path, Span.of(opening), f"may fail before `{use.name}` is bound"),

@@ -60,6 +60,11 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
             "the handler is in a loop whose commit is outside: a bare rollback there would throw away the earlier "
             "rows; use a savepoint or commit each row"
         )
+    if _called_per_row(view, swallow):
+        return (
+            "the connection belongs to a caller that goes on with it in a loop: a bare rollback here would throw away "
+            "its earlier rows; use a savepoint or let the error reach the caller"
+        )
     for outer in view.around(attempt):
         if isinstance(outer, (ast.With, ast.AsyncWith)):
             for item in outer.items:
@@ -82,6 +87,24 @@ def _commits_outside_loop(view: FunctionView, swallow: Swallow, attempt: ast.Try
             reads = op.statement.verb.value == "read"
             writes = writes or (op.effect in (Effect.EXECUTE, Effect.SCRIPT) and not reads)
     return writes and not commits
+
+
+def _called_per_row(view: FunctionView, swallow: Swallow) -> bool:
+    """Whether a caller in this module passes the connection in from a loop, while this function commits nothing."""
+    key = swallow.subject.key
+    node = view.info.node
+    if key.kind != "param" or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    ops = [op for _, op in view.ops(key)]
+    sends = [op for op in ops if op.effect in (Effect.EXECUTE, Effect.SCRIPT)]
+    if any(op.effect is Effect.COMMIT for op in ops) or all(op.statement.verb.value == "read" for op in sends):
+        return False
+    callers = {id(caller): call for call, caller in view.module.index.callers.get(node.name, ())}
+    for caller in view.module.functions:
+        call = callers.get(id(caller.info))
+        if call is not None and any(isinstance(outer, _LOOPS) for outer in caller.around(call)):
+            return True
+    return False
 
 
 def _reach(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> Reach | None:

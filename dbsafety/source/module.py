@@ -11,6 +11,15 @@ from dbsafety.source.pragmas import PragmaTable
 from dbsafety.source.text import SourceText
 
 NEWER_PYTHON = "run dbsafety with a Python at least as new as the code"
+_NEVER_VALID = (
+    "call to 'print'",
+    "call to 'exec'",
+    "too many nested",
+    "too many statically nested",
+    "too many levels",
+    "inconsistent use of tabs",
+)
+"""Parts of messages about code that no newer Python takes."""
 _TOO_DEEP = "the code is nested too deeply for Python's parser"
 
 
@@ -47,7 +56,8 @@ def parse_tree(text: SourceText, path: str) -> ast.Module:
             return ast.parse(text.text, filename=path or "<unknown>")
     except SyntaxError as error:
         line = min(max(error.lineno or 1, 1), text.line_count)
-        raise SourceFault(f"{error.msg} ({NEWER_PYTHON})", path, line) from error
+        helps = not any(words in error.msg for words in _NEVER_VALID)
+        raise SourceFault(f"{error.msg} ({NEWER_PYTHON})" if helps else error.msg, path, line) from error
     except (RecursionError, MemoryError) as error:
         raise SourceFault(_TOO_DEEP, path, 1) from error
     except ValueError as error:

@@ -222,7 +222,7 @@ class Effects:
         inner = dict(block.inner).get(self.key)
         touched = self.relations.touched(function)
         if inner is not None:
-            entering = State(Tx.UNBOUND) if start is Start.ENTRY else _entering(state)
+            entering = State(Tx.UNBOUND) if start is Start.ENTRY and inner.kind != "param" else _entering(state)
             subject = Subject(inner, self.subject.handle.moved(inner), block.flags)
             return self.relations.relation(function, subject, start, entering)
         if self.key not in touched:

@@ -129,9 +129,10 @@ def _collect(
 
 
 def _is_probe(search: Search, node: Node) -> bool:
-    """Whether the statement only asks if the connection is alive (`SELECT 1`): its failure is the answer."""
-    call = search.steps[node.step].node
-    if not isinstance(call, ast.Call):
+    """Whether the statement only asks if the connection is alive (`SELECT 1`): its failure, caught, is the answer."""
+    step = search.steps[node.step]
+    call = step.node
+    if not isinstance(call, ast.Call) or step.exc == search.frame.cfg.raise_end:
         return False
     texts = [op.sql for op in search.frame.call(call).ops if op.sql]
     return bool(texts) and all(" ".join(text.split()).strip(";").upper() == "SELECT 1" for text in texts)

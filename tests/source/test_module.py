@@ -23,7 +23,7 @@ def fault(data: bytes) -> str:
 def test_python_2() -> None:
     text = fault(b"import os\nprint 'a'\n")
 
-    assert text == f"f.py:2: Missing parentheses in call to 'print'. Did you mean print(...)? {HINT}"
+    assert text == "f.py:2: Missing parentheses in call to 'print'. Did you mean print(...)?"
 
 
 def test_nul() -> None:
@@ -35,13 +35,13 @@ def test_the_line_of_an_error_after_cr_line_ends() -> None:
 
 
 def test_nested_parentheses() -> None:
-    assert fault(b"x = " + b"(" * 1000 + b")" * 1000) == f"f.py:1: too many nested parentheses {HINT}"
+    assert fault(b"x = " + b"(" * 1000 + b")" * 1000) == "f.py:1: too many nested parentheses"
 
 
 def test_nested_blocks() -> None:
     blocks = b"".join(b" " * depth + b"if x:\n" for depth in range(1000))
 
-    assert fault(blocks + b" " * 1000 + b"pass\n") == f"f.py:101: too many levels of indentation {HINT}"
+    assert fault(blocks + b" " * 1000 + b"pass\n") == "f.py:101: too many levels of indentation"
 
 
 def test_nested_operators() -> None:
