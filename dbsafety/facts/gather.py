@@ -169,7 +169,7 @@ class _Gatherer:
                 self.index.imported.add(alias.name)
                 local = alias.asname or alias.name.partition(".")[0]
                 dotted = alias.name if alias.asname else local
-                _add(scope, local, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
+                _add(_owner(scope, local), local, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
             return
         base = absolute_module(self.index, node.module, node.level)
         self.index.imported.add(base)
@@ -178,7 +178,8 @@ class _Gatherer:
                 self.index.star_imports.append(base)
                 continue
             dotted = f"{base}.{alias.name}" if base else alias.name
-            _add(scope, alias.asname or alias.name, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
+            name = alias.asname or alias.name
+            _add(_owner(scope, name), name, Binding(BindKind.IMPORT, scope, node, dotted=dotted))
 
     def _declare(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
         scope.outer_names.update(node.names)

@@ -68,7 +68,8 @@ class Scope:
     def find(self, name: str) -> Scope | None:
         """The scope that binds `name` as Python looks it up from here; class bodies are skipped from inside."""
         if name in self.global_names:
-            return self.module_scope()
+            module = self.module_scope()
+            return module if name in module.bindings else None
         scope: Scope | None = self
         while scope is not None:
             skip = scope is not self and scope.kind == "class"

@@ -143,3 +143,17 @@ def test_imports() -> None:
     dotted = {name: bindings[0].dotted for name, bindings in index.scope.bindings.items()}
     assert dotted == {"a": "a", "c": "a.b", "open_it": "shop.db.connect"}
     assert index.star_imports == ["sqlite3"]
+
+
+def test_a_global_bound_by_an_import_in_a_function() -> None:
+    index = gather(
+        ast.parse("def f():\n    global connect\n    from sqlite3 import connect\n    connect('a')\n"), "a.py", "a"
+    )
+    inner = index.functions[1].scope
+    assert inner.find("connect") is index.scope
+    assert [binding.dotted for binding in index.scope.bindings["connect"]] == ["sqlite3.connect"]
+
+
+def test_a_global_that_nobody_binds() -> None:
+    index = gather(ast.parse("def f():\n    global connect\n    connect('a')\n"), "a.py", "a")
+    assert index.functions[1].scope.find("connect") is None
