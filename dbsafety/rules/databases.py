@@ -22,6 +22,8 @@ class Place(Enum):
 
     MEMORY = "memory"
     IMMUTABLE = "immutable"
+    READ_ONLY = "read-only"
+    """Opened with `mode=ro`: it holds no lock, but waits for writers."""
     TEMPORARY = "temporary"
     SHARED = "shared"
     """The module itself runs threads or serves requests."""
@@ -39,6 +41,8 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
             return Place.MEMORY
         if "immutable=1" in lowered:
             return Place.IMMUTABLE
+        if "mode=ro" in lowered:
+            return Place.READ_ONLY
     if argument is not None and _is_temporary(view, argument):
         return Place.TEMPORARY
     imported = {name.partition(".")[0] for name in view.module.index.imported}

@@ -59,11 +59,12 @@ from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
 from dbsafety.rules.databases import Place, only_sends, place_of
-from dbsafety.rules.leaks import leak_of
+from dbsafety.rules.leaks import is_kept, leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
 from dbsafety.rules.wrapping import plan_closing
+from dbsafety.typestate.ops import Op
 
 RULE = Rule(
     code="DBS204",
@@ -93,7 +94,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         leak = leak_of(view, call, op.handle, op.key)
         if (
             leak is None
-            or place_of(view, call) is Place.MEMORY
+            or place_of(view, call) in (Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY)
+            or is_kept(view, op.key)
             or (view.module.is_script and view.name in ("main", ""))
             or (leak.handler is None and view.module.dies_of_errors_in(view.info, op.spec))
         ):
@@ -101,16 +103,13 @@ def check(view: FunctionView) -> Iterator[Finding]:
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
         if op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE):
             confidence = Confidence.LOW
+        reads = only_sends(view, op.key, (Verb.READ,))
+        if reads:
+            confidence = confidence.at_most(Confidence.MEDIUM)
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
         way = f"and {handler_text(leak.handler.node)} ends it" if leak.handler else "and leaves the function"
-        harm = (
-            "a failed write then holds the lock until the connection is collected ('"
-            + op.spec.locked_error
-            + "' elsewhere)"
-            if op.spec.locked_error
-            else f"the connection then stays open, a slot of {op.spec.server} with it"
-        )
+        harm = _harm(op, reads=reads)
         plan, refusal = plan_closing(view, call, op)
         yield RULE.at(
             view.path,
@@ -127,3 +126,12 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix_refusal=refusal,
             scope=view.name,
         )
+
+
+def _harm(op: Op, *, reads: bool) -> str:
+    """What the leaked connection does to others (facts C3b, C10)."""
+    if not op.spec.locked_error:
+        return f"the connection then stays open, a slot of {op.spec.server} with it"
+    if reads:
+        return "it stays open until it is collected, and a SELECT not fetched to its end then blocks others' commits"
+    return f"a failed write then holds the lock until the connection is collected ('{op.spec.locked_error}' elsewhere)"

@@ -11,9 +11,16 @@ from dbsafety.flow.graph import Step, StepKind
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised, Tx
 from dbsafety.typestate.search import Node, Search
-from dbsafety.typestate.values import Handle, Key
+from dbsafety.typestate.values import Handle, Key, handles
 
 _SENDING = (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)
+_KEEPERS = frozenset(
+    {
+        *("add", "append", "appendleft", "callback", "enter_context", "finalize", "insert", "push", "put"),
+        *("put_nowait", "register", "set", "setattr", "setdefault"),
+    }
+)
+"""Names of calls that keep what they are given."""
 _OPEN = (Tx.IDLE, Tx.OPEN, Tx.FAILED)
 
 
@@ -90,3 +97,29 @@ def _sends(view: FunctionView, step: Step) -> bool:
         return False
     facts = view.frame.call(step.node)
     return bool(facts.targets) or any(op.effect in _SENDING for op in facts.ops)
+
+
+def is_kept(view: FunctionView, key: Key) -> bool:
+    """Whether the function puts the connection, or its `close`, where others find it: a container, an attribute of
+    another object, a registry of exit handlers.
+    """
+    for call, facts in view.calls():
+        func = call.func
+        name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+        if name not in _KEEPERS:
+            continue
+        if key in facts.passed or any(_is_method_of(view, argument, key) for argument in call.args):
+            return True
+    return any(
+        isinstance(target, ast.Subscript | ast.Attribute)
+        and any(h.key == key for h in handles(view.resolver.evaluate(node.value, view.scope)))
+        for node in ast.walk(view.info.node)
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+    )
+
+
+def _is_method_of(view: FunctionView, node: ast.expr, key: Key) -> bool:
+    if not isinstance(node, ast.Attribute):
+        return False
+    return any(handle.key == key for handle in handles(view.resolver.evaluate(node.value, view.scope)))
