@@ -64,6 +64,7 @@ class Swallow:
 def swallows(summaries: Summaries, function: FunctionInfo) -> Iterator[Swallow]:
     """Every swallowed error of the function, per connection and handler, in source order."""
     found: dict[tuple[int, Key], Swallow] = {}
+    frame = summaries.frame(function)
     for key, handle in sorted(summaries.touched(function).items()):
         spec = summaries.resolver.table.driver(handle.driver)
         if not spec.aborts and not spec.keeps_lock:
@@ -71,6 +72,8 @@ def swallows(summaries: Summaries, function: FunctionInfo) -> Iterator[Swallow]:
         subject = Subject(key, handle)
         search = summaries.search(function, subject)
         search.run(Start.ENTRY, entry_state(function, subject))
+        if key.persistent and any(op.opens and op.key == key for node in function.calls for op in frame.call(node).ops):
+            search.run(Start.ENTRY, State(Tx.UNBOUND))  # opened here when it is not there yet
         if search.over_budget:
             summaries.exhausted += 1
             continue
