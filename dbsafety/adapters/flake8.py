@@ -16,6 +16,7 @@ from dbsafety.adapters.host import CONFIDENCES, Engine, encoded, overrides
 from dbsafety.model.faults import ConfigFault
 from dbsafety.model.finding import Finding
 from dbsafety.rules.registry import all_rules
+from dbsafety.source.pragmas import PragmaKind
 from dbsafety.source.text import SourceText
 
 
@@ -60,7 +61,8 @@ class Plugin:
     def parse_options(cls, options: argparse.Namespace) -> None:
         """Take over the options. Raises flake8's ExecutionError, which ends the run with one line, for wrong ones."""
         chosen = overrides(options.dbsafety_source_roots, options.dbsafety_min_confidence)
-        cls.engine = Engine(options.dbsafety_config, chosen)
+        unjudged = frozenset() if options.disable_noqa else frozenset({PragmaKind.NOQA})
+        cls.engine = Engine(options.dbsafety_config, chosen, unjudged)
         try:
             cls.engine.require_valid_configuration(Path.cwd())
         except ConfigFault as fault:

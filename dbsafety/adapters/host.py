@@ -15,6 +15,7 @@ from dbsafety.check.suppress import OWN_ONLY
 from dbsafety.config.load import load, overlaid
 from dbsafety.rules.dbs001_syntax_error import RULE as SYNTAX_ERROR
 from dbsafety.rules.registry import all_rules
+from dbsafety.source.pragmas import PragmaKind
 
 CONFIDENCES = ("low", "medium", "high")
 
@@ -24,11 +25,13 @@ class Engine:
     """Checks files for a host.
 
     `config` names a configuration file, "" for the nearest one above each file. `overrides` are settings as TOML would
-    give them, which win over the file's; `source-roots` among them start at the project root.
+    give them, which win over the file's; `source-roots` among them start at the project root. `unjudged` are the host's
+    own comments that are to silence findings also where the host does not look for them (other lines of a header).
     """
 
     config: str = ""
     overrides: Mapping[str, object] = field(default_factory=dict)
+    unjudged: frozenset[PragmaKind] = frozenset()
     _sessions: dict[Path, Session] = field(default_factory=dict)
 
     def check(self, data: bytes, path: str) -> ModuleResult:
@@ -37,7 +40,7 @@ class Engine:
         Rules that are off by default run, too: the host hides them unless asked. Raises ConfigFault.
         """
         name = shown(path)
-        result = check_module(data, name, self._session(name), kinds=OWN_ONLY)
+        result = check_module(data, name, self._session(name), kinds=OWN_ONLY, unjudged=self.unjudged)
         return replace(result, findings=tuple(one for one in result.findings if one.code != SYNTAX_ERROR.code))
 
     def require_valid_configuration(self, folder: Path) -> None:

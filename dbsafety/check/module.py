@@ -53,11 +53,13 @@ def check_module(
     session: Session,
     *,
     kinds: frozenset[PragmaKind] = ALL_KINDS,
+    unjudged: frozenset[PragmaKind] = frozenset(),
     named: bool = False,
 ) -> ModuleResult:
     """Check the bytes of a file; `path` is its name in findings (`paths.shown`).
 
-    `kinds` are the comments to apply here and not in the host. `named` files are parsed even if nothing in them speaks
+    `kinds` are the comments to apply here and not in the host; those in `unjudged` are applied without a word about
+    unused ones. `named` files are parsed even if nothing in them speaks
     of databases, so that a syntax error is reported. Never raises for what the file holds: what Python cannot parse is
     DBS001, a rule that fails is a RuleCrash among the faults.
     """
@@ -71,11 +73,15 @@ def check_module(
         return _unparsed(fault, data, path, session, codes)
     if not worth_it:
         return ModuleResult(path)
-    return _analysed(module, session, codes, kinds)
+    return _analysed(module, session, codes, kinds, unjudged)
 
 
 def _analysed(
-    module: SourceModule, session: Session, codes: frozenset[str], kinds: frozenset[PragmaKind]
+    module: SourceModule,
+    session: Session,
+    codes: frozenset[str],
+    kinds: frozenset[PragmaKind],
+    unjudged: frozenset[PragmaKind],
 ) -> ModuleResult:
     settings = session.settings
     findings: tuple[Finding, ...] = ()
@@ -94,7 +100,7 @@ def _analysed(
     wanted = [adjusted(finding, settings, in_test=in_test) for finding in findings if finding.code in codes]
     # Rules that did not run to their end cannot call a suppression unused.
     ran = codes - {UNUSED.code} if faults or notes else codes
-    result = suppress(wanted, module, ran, session.known, kinds)
+    result = suppress(wanted, module, ran, session.known, kinds, unjudged)
     return ModuleResult(
         module.path,
         _finished(result.shown, module.text, settings.min_confidence),

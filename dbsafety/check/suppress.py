@@ -35,24 +35,27 @@ def suppress(
     ran: frozenset[str],
     known: frozenset[str],
     kinds: frozenset[PragmaKind] = ALL_KINDS,
+    unjudged: frozenset[PragmaKind] = frozenset(),
 ) -> Suppressed:
     """Split `findings` by the module's comments of these kinds, and add DBS002 and DBS003 where they are among `ran`.
 
-    `ran` are the codes whose rules ran on this file, `known` all codes that exist.
+    Comments of the kinds `unjudged` silence too, but are another tool's, so nothing is said about them. `ran` are the
+    codes whose rules ran on this file, `known` all codes that exist.
     """
     pragmas = tuple(pragma for pragma in module.pragmas.pragmas if pragma.kind in kinds)
-    if not pragmas:
+    applied = kinds | unjudged
+    if not any(pragma.kind in applied for pragma in module.pragmas.pragmas):
         return Suppressed(tuple(findings), ())
     headers = Headers(module)
     used: set[tuple[Pragma, str]] = set()
-    judged = _split(findings, module, headers, kinds, used)
+    judged = _split(findings, module, headers, applied, used)
     about = [
         finding
         for pragma in pragmas
         for finding in (*_unused(pragma, module, ran & known, used), *_unknown(pragma, module, known))
         if finding.code in ran
     ]
-    own = _split(about, module, headers, kinds, used)
+    own = _split(about, module, headers, applied, used)
     return Suppressed((*judged.shown, *own.shown), (*judged.silenced, *own.silenced))
 
 

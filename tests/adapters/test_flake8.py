@@ -60,6 +60,12 @@ def test_flake8_applies_noqa_and_we_apply_our_own_comments(tmp_path: Path) -> No
     assert codes(flake8(tmp_path, "m.py")) == [(8, "DBS002")]
 
 
+def test_noqa_counts_on_any_line_of_a_header_unless_disabled(tmp_path: Path) -> None:
+    write(tmp_path, m='import sqlite3\n\na = sqlite3.connect(\n    "a.db",  # noqa: DBS201\n)\n')
+    assert codes(flake8(tmp_path, "m.py")) == []
+    assert codes(flake8(tmp_path, "--disable-noqa", "m.py")) == [(3, "DBS201")]
+
+
 def test_standard_input_is_read(tmp_path: Path) -> None:
     write(tmp_path, m=NO_TIMEOUT)
     adapter.Plugin.engine = Engine()
