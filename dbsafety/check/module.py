@@ -24,6 +24,8 @@ from dbsafety.source.module import SourceModule
 from dbsafety.source.pragmas import PragmaKind
 from dbsafety.source.text import SourceText
 
+_OURS = Path(__file__).resolve().parents[1]
+"""The folder of the package."""
 _TOO_DEEP = "the code is nested too deeply to follow; nothing in this file was checked"
 
 
@@ -126,6 +128,6 @@ def _unparsed(fault: SourceFault, data: bytes, path: str, session: Session, code
 
 def _crash(error: Exception, path: str) -> RuleCrash:
     """One line that says where in dbsafety it happened: the innermost of our own frames."""
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "dbsafety" in Path(frame.filename).parts]
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _OURS in Path(frame.filename).parents]
     place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
     return RuleCrash(f"{INCOMPLETE.code} internal error in {place}: {type(error).__name__}: {error}", path)

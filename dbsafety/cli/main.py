@@ -14,6 +14,8 @@ from dbsafety.cli.console import complain, make_tolerant
 from dbsafety.cli.options import parser
 from dbsafety.model.faults import DbsafetyError
 
+_OURS = Path(__file__).resolve().parents[1]
+"""The folder of the package."""
 INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
@@ -59,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _place(error: Exception) -> str:
     """File and line of the innermost of our own frames."""
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "dbsafety" in Path(frame.filename).parts]
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _OURS in Path(frame.filename).parents]
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}"
 
 
