@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
         build(fleet, name, case)
     fleet.save("All services")
     with LocalHub() as hub, fleet:
-        work = orchestrator_of(settings_for(fleet, hub), fleet.manager)
+        # The memory limit is for a process of its own; this one holds the whole test suite.
+        settings = replace(settings_for(fleet, hub), memory_limit_mb=100_000)
+        work = orchestrator_of(settings, fleet.manager)
         work.refresh_knowledge()
         limit = time.monotonic() + 120
         while time.monotonic() < limit:
