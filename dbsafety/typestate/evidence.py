@@ -24,9 +24,10 @@ def by_handlers(
     if _is_filled_in(resolver, function, name):
         return guessed
     for attempt in function.tries:
-        if _is_entered_in(attempt, name):
+        drivers = list(_drivers(resolver, attempt, function))
+        if not drivers or _is_entered_in(attempt, name):
             continue  # the handler runs after an exit that may have ended the transaction
-        for driver in _drivers(resolver, attempt, function):
+        for driver in drivers:
             kind = _kind(attempt, driver, lambda node: isinstance(node, ast.Name) and node.id == name)
             if kind is not None:
                 return _confirmed(guessed, driver) or _made(driver, kind, key)
