@@ -39,11 +39,21 @@ def _hash(previous: bytes, entry: tuple[object, ...]) -> bytes:
 
 def record(tx: LiteTx, now: float, task_id: int, actor: str, action: str, **details: object) -> None:
     """Append a row in the caller's transaction; `task_id` 0 stands for the orchestrator itself."""
-    last = tx.one(LAST)
-    number, previous = (last[0] + 1, last[1]) if last else (1, START)
     text = json.dumps(details, default=str) if details else "{}"
-    entry = (number, task_id, float(now), actor, action, text)
-    tx.execute(APPEND, (*entry, previous, _hash(previous, entry)))
+    tx.at_end(_append, (task_id, float(now), actor, action, text))
+
+
+def _append(tx: LiteTx, entries: list[tuple[Any, ...]]) -> None:
+    """Chain the entries of a whole group: the end of the chain is looked up once, the rows go in as one statement."""
+    last = tx.one(LAST)
+    number, previous = last or (0, START)
+    rows = []
+    for entry in entries:
+        number += 1
+        numbered = (number, *entry)
+        rows.append((*numbered, previous, _hash(previous, numbered)))
+        previous = rows[-1][-1]
+    tx.many(APPEND, rows)
 
 
 def verify(store: LiteStore) -> tuple[int, tuple[str, ...]]:

@@ -22,7 +22,7 @@ from dbsafety_runtime.storage.errors import (
 )
 from dbsafety_runtime.storage.lite import LiteStore
 from dbsafety_runtime.storage.litefile import filesystem_of
-from dbsafety_runtime.storage.litetx import LiteTx
+from dbsafety_runtime.storage.litetx import LiteTx, Ticket, hand_back
 
 PUT = "INSERT INTO control (name, value, at) VALUES (?, ?, 0)"
 # Python 3.10 gives no result code, so what needs one is taken for a failure that may pass.
@@ -76,10 +76,10 @@ def waiting(store: LiteStore, work: object, results: dict[str, object], key: str
         except (Rejected, ValueError, StorageBug, ResourceExhausted) as error:
             results[key] = error
 
-    before = store._queue.qsize()
+    before = len(store._pending)
     thread = threading.Thread(target=run)
     thread.start()
-    while store._queue.qsize() == before:
+    while len(store._pending) == before:
         threading.Event().wait(0.001)
     return thread
 
@@ -115,6 +115,56 @@ def test_one_failing_caller_does_not_fail_its_neighbours(lite: LiteStore) -> Non
     assert isinstance(results["again"], Rejected)
     assert isinstance(results["half"], ValueError)
     assert isinstance(results["type"], Rejected)
+
+
+def test_what_is_put_off_to_the_end_of_the_group_is_undone_with_its_caller(lite: LiteStore) -> None:
+    """Each caller's row is put off; the failing one's is dropped, the others' go in as one statement."""
+    stored: list[list[object]] = []
+    results: dict[str, object] = {}
+
+    def together(tx: LiteTx, items: list[str]) -> None:
+        stored.append(list(items))
+        tx.many(PUT, [(item, "v") for item in items])
+
+    def late(name: str, *, fails: bool = False) -> object:
+        def work(tx: LiteTx) -> str:
+            tx.at_end(together, name)
+            if fails:
+                raise ValueError(name)
+            return name
+
+        return work
+
+    with gathered(lite):
+        threads = [waiting(lite, late(name, fails=name == "b"), results, name) for name in "abc"]
+    for thread in threads:
+        thread.join()
+    assert (stored, names(lite)) == ([["a", "c"]], ["a", "c"])
+    assert isinstance(results["b"], ValueError)
+
+
+def test_a_failure_at_the_end_of_the_group_reaches_only_its_caller(lite: LiteStore) -> None:
+    results: dict[str, object] = {}
+    lite.write(put("taken"))
+
+    def late(name: str) -> object:
+        return lambda tx: tx.at_end(lambda inner, items: inner.many(PUT, [(item, "v") for item in items]), name)
+
+    with gathered(lite):
+        threads = [waiting(lite, late(name), results, name) for name in ("a", "taken", "\ud800", "c")]
+    for thread in threads:
+        thread.join()
+    assert names(lite) == ["a", "c", "taken"]
+    assert [type(results[name]) for name in ("taken", "\ud800")] == [Rejected, Rejected]
+
+
+def test_a_caller_that_no_longer_waits_does_not_hold_up_the_next() -> None:
+    group = [Ticket(put(name)) for name in "abc"]
+    for ticket, name in zip(group, "abc", strict=True):
+        ticket.value = name
+    hand_back(group)
+    assert group[1].wait(lambda: True) == "b", "nobody waits for the first, so nobody woke this one"
+    assert group[2].wait(lambda: True) == "c"
 
 
 def test_a_kept_error_holds_no_lock(lite: LiteStore) -> None:
