@@ -70,7 +70,7 @@ def check_module(
         return ModuleResult(path)
     codes = session.codes_for(path)
     try:
-        module = SourceModule.parse(data, path)
+        module = session.trees.parse(data, path)
     except SourceFault as fault:
         return _unparsed(fault, data, path, session, codes)
     if not worth_it:
@@ -91,7 +91,7 @@ def _analysed(
     notes: tuple[Finding, ...] = ()
     try:
         options = Options(sqlite_timeout=settings.sqlite_timeout)
-        run = run_rules(module, session.program, codes, options=options, table=session.table)
+        run = run_rules(module, session.frames, codes, options)
         findings, faults = run.findings, run.crashes
         notes = tuple(INCOMPLETE.at(step.path, step.span, step.note) for step in run.incomplete)
     except RecursionError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 
 from dbsafety.check.paths import import_roots, in_project
@@ -17,21 +18,48 @@ from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.program import Program
 from dbsafety.model.faults import ConfigFault, SourceFault
 from dbsafety.rules.registry import RETIRED, all_rules
-from dbsafety.source.module import parse_tree
+from dbsafety.source.module import SourceModule, parse_tree
 from dbsafety.source.text import SourceText
+from dbsafety.typestate.frame import Frames
+from dbsafety.typestate.memory import Memory
+
+
+class Trees:
+    """The syntax trees of a run: one for each text, so that what is known of it can be found again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[bytes, ast.Module]] = {}
+
+    def parse(self, data: bytes, path: str) -> SourceModule:
+        """The file with these bytes. Raises SourceFault for what Python cannot parse."""
+        digest = blake2b(data).digest()
+        known = self._kept.get(path)
+        module = SourceModule.parse(data, path, known[1] if known is not None and known[0] == digest else None)
+        self._kept[path] = digest, module.tree
+        return module
+
+    def read(self, path: str) -> ast.Module | None:
+        """The tree of another module, None when there is none to be had: what it does is then unknown."""
+        try:
+            data = Path(path).read_bytes()
+            tree = parse_tree(SourceText.decode(data, path), path)
+        except (OSError, SourceFault):
+            return None
+        self._kept[path] = blake2b(data).digest(), tree
+        return tree
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run in one process: `codes` are the rules that run, `known` all that exist, `table` has the wrappers."""
+    """One run in one process: `codes` are the rules that run, `known` all that exist."""
 
     settings: Settings
     root: Path
     codes: frozenset[str]
     known: frozenset[str]
     roots: tuple[str, ...]
-    table: DriverTable
-    program: Program
+    trees: Trees
+    frames: Frames
 
     @classmethod
     def of(cls, configuration: Configuration, files: Sequence[str] = (), roots: Sequence[str] | None = None) -> Session:
@@ -53,13 +81,13 @@ class Session:
             codes,
             frozenset(defaults),
             roots,
-            table,
-            Program(roots, _read, everywhere=bool(settings.source_roots)),
+            *_opened(roots, settings, table),
         )
 
     def renewed(self) -> Session:
         """The same session without the modules seen so far: their trees take a kilobyte for each line."""
-        return replace(self, program=Program(self.roots, _read, everywhere=bool(self.settings.source_roots)))
+        trees, frames = _opened(self.roots, self.settings, self.frames.memory.table)
+        return replace(self, trees=trees, frames=frames)
 
     def codes_for(self, path: str) -> frozenset[str]:
         """The rules that run on this file: those chosen, less the ones ignored for its path."""
@@ -73,6 +101,12 @@ class Session:
     def is_test(self, path: str) -> bool:
         """Whether the file is test code by its path."""
         return matches(in_project(path, self.root), self.settings.test_paths)
+
+
+def _opened(roots: tuple[str, ...], settings: Settings, table: DriverTable) -> tuple[Trees, Frames]:
+    trees = Trees()
+    program = Program(roots, trees.read, everywhere=bool(settings.source_roots))
+    return trees, Frames(Memory(program, table))
 
 
 def _table(configuration: Configuration) -> DriverTable:
@@ -107,11 +141,3 @@ def _located(fault: ConfigFault, file: Path | None, key: str) -> ConfigFault:
     """The fault with the place of its setting; without, when it came from the command line."""
     line = line_of(file, key) if file is not None else 0
     return ConfigFault(fault.message, str(file) if line else "", line)
-
-
-def _read(path: str) -> ast.Module | None:
-    """The tree of another module, None when there is none to be had: what it does is then unknown."""
-    try:
-        return parse_tree(SourceText.decode(Path(path).read_bytes(), path), path)
-    except (OSError, SourceFault):
-        return None

@@ -18,7 +18,6 @@ from dbsafety.model.faults import SourceFault, UsageFault
 from dbsafety.project.files import read
 from dbsafety.rules.run import view_of
 from dbsafety.rules.view import FunctionView, ModuleView, Options
-from dbsafety.source.module import SourceModule
 from dbsafety.typestate import describe
 from dbsafety.typestate.reasons import receivers
 from dbsafety.typestate.relation import Subject
@@ -98,9 +97,9 @@ def chosen_functions(view: ModuleView, name: str) -> Sequence[FunctionView]:
 
 def _view(path: str, session: Session) -> ModuleView:
     """The module as `check` sees it."""
-    module = SourceModule.parse(read(path), path)
+    module = session.trees.parse(read(path), path)
     try:
-        return view_of(module, session.program, Options(session.settings.sqlite_timeout), session.table)
+        return view_of(module, session.frames, Options(session.settings.sqlite_timeout))
     except RecursionError as error:
         raise SourceFault("the code is nested too deeply to follow", path) from error
 

@@ -37,6 +37,8 @@ class Program:
         self._by_name: dict[tuple[str, str], ModuleIndex | None] = {}
         self._near: dict[str, tuple[str, ...]] = {}
         self._splits: dict[tuple[str, tuple[str, ...]], tuple[ModuleIndex, tuple[str, ...]] | None] = {}
+        self.generation = 0
+        """Grows when a module that was known is indexed anew, so that what was found with its help is void."""
 
     def add(self, tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
         """Index a module that is already parsed; `name` is its dotted name."""
@@ -47,7 +49,12 @@ class Program:
         return index
 
     def take(self, tree: ast.Module, path: str) -> ModuleIndex:
-        """Index the module under analysis; one that was loaded before is indexed anew, since its text may differ."""
+        """Index the module under analysis; one that was loaded from another tree is indexed anew."""
+        known = self._by_path.get(path)
+        if known is not None and known.tree is tree:
+            return known
+        if path in self._by_path or not self._roots:
+            self.generation += 1
         name, is_package = module_name(path, self._roots)
         return self.add(tree, path, name, is_package=is_package)
 
@@ -98,7 +105,9 @@ class Program:
             path = (Path(root) / candidate).as_posix()
             if path not in self._by_path:
                 tree = self._read(path)
-                self._by_path[path] = self.add(tree, path, dotted, is_package=is_package) if tree is not None else None
+                # Named as `take` names it, so that it does not matter which of the two comes first.
+                name = module_name(path, self._roots)[0]
+                self._by_path[path] = self.add(tree, path, name, is_package=is_package) if tree is not None else None
             if self._by_path[path] is not None:
                 return self._by_path[path]
         return None

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dbsafety.drivers.table import DEFAULT_TABLE, DriverTable
-from dbsafety.facts.program import Program
 from dbsafety.model.faults import RuleCrash
 from dbsafety.model.finding import Finding, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.registry import RuleModule, all_rules
 from dbsafety.rules.view import ModuleView, Options
+from dbsafety.typestate.frame import Frames
 from dbsafety.typestate.resolve import Resolver
 from dbsafety.typestate.summaries import Summaries
 
@@ -45,21 +44,14 @@ class RuleRun:
     incomplete: tuple[Step, ...] = ()
 
 
-def run_rules(
-    module: Module,
-    program: Program,
-    codes: frozenset[str],
-    *,
-    options: Options | None = None,
-    table: DriverTable = DEFAULT_TABLE,
-) -> RuleRun:
+def run_rules(module: Module, frames: Frames, codes: frozenset[str], options: Options | None = None) -> RuleRun:
     """The findings of the rules with these `codes` on one module of the program, in no particular order."""
     with _deep_recursion():
-        return _run(module, program, codes, options or Options(), table)
+        return _run(module, frames, codes, options or Options())
 
 
-def _run(module: Module, program: Program, codes: frozenset[str], options: Options, table: DriverTable) -> RuleRun:
-    view = view_of(module, program, options, table)
+def _run(module: Module, frames: Frames, codes: frozenset[str], options: Options) -> RuleRun:
+    view = view_of(module, frames, options)
     findings: list[Finding] = []
     crashes: list[RuleCrash] = []
     for rule in all_rules():
@@ -87,10 +79,11 @@ def _deep_recursion() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def view_of(module: Module, program: Program, options: Options, table: DriverTable = DEFAULT_TABLE) -> ModuleView:
+def view_of(module: Module, frames: Frames, options: Options) -> ModuleView:
     """The view of one module of the program; the module is indexed if it is not yet."""
-    index = program.take(module.tree, module.path)
-    summaries = Summaries(Resolver(program, table))
+    index = frames.memory.program.take(module.tree, module.path)
+    frames.memory.begin()
+    summaries = Summaries(Resolver(frames.memory), frames)
     return ModuleView(index, module.path, summaries, options)
 
 

@@ -33,15 +33,14 @@ class SourceModule:
     pragmas: PragmaTable
 
     @classmethod
-    def parse(cls, data: bytes, path: str) -> SourceModule:
-        """Decode and parse the bytes of a file.
+    def parse(cls, data: bytes, path: str, tree: ast.Module | None = None) -> SourceModule:
+        """Decode and parse the bytes of a file; `tree` is their tree if it is known.
 
         Raises SourceFault, with the line, for all that Python's parser refuses: undecodable bytes, NUL, syntax
         errors, nesting beyond the parser's limits.
         """
         text = SourceText.decode(data, path)
-        tree = parse_tree(text, path)
-        return cls(path, text, tree, PragmaTable.of(text))
+        return cls(path, text, tree or parse_tree(text, path), PragmaTable.of(text))
 
 
 def parse_tree(text: SourceText, path: str) -> ast.Module:

@@ -11,6 +11,7 @@ from dbsafety.flow.build import build_cfg
 from dbsafety.flow.graph import Cfg
 from dbsafety.typestate.attributes import method
 from dbsafety.typestate.blocks import Block, blocks_of
+from dbsafety.typestate.memory import Memory, Store
 from dbsafety.typestate.ops import CallFacts, call_facts
 from dbsafety.typestate.values import (
     Evaluator,
@@ -25,38 +26,39 @@ from dbsafety.typestate.values import (
 )
 
 
+class Frames:
+    """What is known of the functions of a program, by the identity of the node or the function it is about."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.calls: Store[int, CallFacts] = Store(memory)
+        self.blocks: Store[int, tuple[Block, ...]] = Store(memory)
+        self.graphs: Store[int, Cfg] = Store(memory)
+        self.touched: Store[int, dict[Key, Handle]] = Store(memory)
+
+
 class Frame:
     """A function with its control flow graph; facts about calls and `with` items are kept by node."""
 
-    def __init__(self, resolver: Evaluator, info: FunctionInfo) -> None:
+    def __init__(self, resolver: Evaluator, info: FunctionInfo, frames: Frames) -> None:
         self.resolver = resolver
         self.info = info
         self.scope = info.scope
-        self._cfg: Cfg | None = None
-        self._calls: dict[int, CallFacts] = {}
-        self._blocks: dict[int, tuple[Block, ...]] = {}
-        self._touched: dict[Key, Handle] | None = None
+        self._frames = frames
 
     @property
     def cfg(self) -> Cfg:
         """The control flow graph, built when first asked for."""
-        if self._cfg is None:
-            self._cfg = build_cfg(self.info.node, self._can_suppress)
-        return self._cfg
+        node = self.info.node
+        return self._frames.graphs.get(id(node), lambda: build_cfg(node, self._can_suppress))
 
     def call(self, node: ast.Call) -> CallFacts:
         """What the call does."""
-        known = self._calls.get(id(node))
-        if known is None:
-            known = self._calls[id(node)] = call_facts(self.resolver, node, self.scope)
-        return known
+        return self._frames.calls.get(id(node), lambda: call_facts(self.resolver, node, self.scope))
 
     def blocks(self, item: ast.withitem) -> tuple[Block, ...]:
         """The managers that the `with` item enters."""
-        known = self._blocks.get(id(item))
-        if known is None:
-            known = self._blocks[id(item)] = blocks_of(self.resolver, item, self.scope, self.info)
-        return known
+        return self._frames.blocks.get(id(item), lambda: blocks_of(self.resolver, item, self.scope, self.info))
 
     def items(self) -> list[ast.withitem]:
         """The `with` items of this body, nested functions left out."""
@@ -80,20 +82,18 @@ class Frame:
 
     def own(self) -> dict[Key, Handle]:
         """The connections that this body itself works on, with a handle of each."""
-        if self._touched is None:
-            found: dict[Key, Handle] = {}
-            for node in self.info.calls:
-                for op in self.call(node).ops:
-                    if op.effect is not Effect.NEUTRAL or op.opens:
-                        _note(found, op.handle, op.key)
-            if self.info.has_handlers:
-                for item in self.items():
-                    for block in self.blocks(item):
-                        for key in block.keys:
-                            if block.handle is not None:
-                                _note(found, block.handle, key)
-            self._touched = found
-        return self._touched
+        found: dict[Key, Handle] = {}
+        for node in self.info.calls:
+            for op in self.call(node).ops:
+                if op.effect is not Effect.NEUTRAL or op.opens:
+                    _note(found, op.handle, op.key)
+        if self.info.has_handlers:
+            for item in self.items():
+                for block in self.blocks(item):
+                    for key in block.keys:
+                        if block.handle is not None:
+                            _note(found, block.handle, key)
+        return found
 
     def targets(self) -> list[Function]:
         """The project functions that this body may call, its `with` managers among them."""

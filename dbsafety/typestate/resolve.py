@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.drivers.table import DriverTable
-from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.typestate import attributes, calls, evidence, managers, parameters
 from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.memory import Memory, Store
 from dbsafety.typestate.reaching import reaching
 from dbsafety.typestate.values import (
     EMPTY,
@@ -43,22 +43,19 @@ Compute: TypeAlias = Callable[[], frozenset[Value]]
 class Resolver:
     """Answers `evaluate` for one program.
 
-    `given` fixes what parameters may be when a caller's arguments are known; `within` makes such a resolver. An answer
-    found inside a cycle is kept only until the question that closes the cycle is settled, since it may be incomplete.
+    An answer found inside a cycle is kept only until the question that closes the cycle is settled, since it may be
+    incomplete. `memory` says which answers outlast the file.
     """
 
-    def __init__(
-        self, program: Program, table: DriverTable, given: Mapping[Key, frozenset[Value]] | None = None
-    ) -> None:
-        self.program = program
-        self.table = table
-        self.given = dict(given or {})
-        self._memo: dict[tuple[int, int], frozenset[Value]] = {}
+    def __init__(self, memory: Memory) -> None:
+        self.program = memory.program
+        self.table = memory.table
+        self._memory = memory
+        self._memo: Store[tuple[int, int], frozenset[Value]] = memory.values
         self._active: dict[tuple[int, int], int] = {}
         self._lowest_cut = _MAX_DEPTH
         self._so_far: dict[tuple[int, int], frozenset[Value]] = {}
         self._partial: dict[tuple[int, int], tuple[frozenset[Value], int]] = {}
-        self._attributes: dict[tuple[str, str], frozenset[Value]] = {}
 
     def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
         """What `node` may be when evaluated in `scope`; empty when nothing is known."""
@@ -67,10 +64,15 @@ class Resolver:
         if isinstance(node, ast.Constant):
             return _NONE if node.value is None else EMPTY
         key = (id(node), id(scope))
-        return self._guarded(key, lambda: self._expression(node, scope))
+        known = self._memo.shared.get(key)
+        return known if known is not None else self._guarded(key, lambda: self._expression(node, scope))
 
     def _guarded(self, key: tuple[int, int], compute: Compute) -> frozenset[Value]:
-        known = self._memo.get(key)
+        known = self._memo.shared.get(key)
+        if known is not None:
+            return known
+        outer, self._memory.tainted = self._memory.tainted, True
+        known = self._memo.own.get(key)
         if known is not None:
             return known
         depth = len(self._active)
@@ -84,17 +86,19 @@ class Resolver:
         if depth >= _MAX_DEPTH:
             return EMPTY
         outer_cut, self._lowest_cut = self._lowest_cut, _MAX_DEPTH
+        self._memory.tainted = False
         self._active[key] = depth
         try:
             result = self._solve(key, compute, depth)
         finally:
             del self._active[key]
         if self._lowest_cut >= depth:
-            self._memo[key] = result
+            (self._memo.own if self._memory.tainted else self._memo.shared)[key] = result
             self._lowest_cut = outer_cut
         else:
             self._partial[key] = (result, self._lowest_cut)
             self._lowest_cut = min(self._lowest_cut, outer_cut)
+        self._memory.tainted = self._memory.tainted or outer
         return result
 
     def _solve(self, key: tuple[int, int], compute: Compute, depth: int) -> frozenset[Value]:
@@ -150,8 +154,7 @@ class Resolver:
     def _name(self, name: str, scope: Scope, use: ast.expr | None = None) -> frozenset[Value]:
         owner = scope.find(name)
         if owner is not None:
-            given = self._given(owner, name)
-            found = given if given is not None else self.variable(owner, name, use if owner is scope else None)
+            found = self.variable(owner, name, use if owner is scope else None)
             if owner.function is not None and owner.kind == "function" and evidence.is_guess(found):
                 return evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name), found)
             return found
@@ -170,11 +173,6 @@ class Resolver:
             return EMPTY
         found = self.attribute(Instance(owner), attr)
         return frozenset(from_other_module(v) for v in found if isinstance(v, Handle))
-
-    def _given(self, owner: Scope, name: str) -> frozenset[Value] | None:
-        if not self.given or owner.function is None:
-            return None
-        return self.given.get(Key("param", f"{owner.module}:{owner.qualname}", name))
 
     def _is_known(self, dotted: str) -> bool:
         table = self.table
@@ -262,11 +260,7 @@ class Resolver:
             case External(dotted=dotted, near=near):
                 return self.dotted(f"{dotted}.{name}", near)
             case Instance(info=info) | Class(info=info):
-                key = (info.key, name)
-                known = self._attributes.get(key)
-                if known is None:
-                    known = self._guarded((id(info), hash(name)), lambda: attributes.lookup(self, info, name))
-                return known
+                return self._guarded((id(info), hash(name)), lambda: attributes.lookup(self, info, name))
             case Handle():
                 return _handle_attribute(self.table, base, name)
         return EMPTY

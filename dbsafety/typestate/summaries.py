@@ -6,7 +6,7 @@ import ast
 
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.typestate.automaton import State
-from dbsafety.typestate.frame import Frame
+from dbsafety.typestate.frame import Frame, Frames
 from dbsafety.typestate.relation import Relation, Start, Subject
 from dbsafety.typestate.search import Search
 from dbsafety.typestate.values import Evaluator, Handle, Key, Mode
@@ -25,22 +25,22 @@ class Summaries:
     is kept until then only. `exhausted` counts budgets that were hit.
     """
 
-    def __init__(self, resolver: Evaluator) -> None:
+    def __init__(self, resolver: Evaluator, frames: Frames) -> None:
         self.resolver = resolver
+        self._shared = frames
         self.exhausted = 0
         self._frames: dict[int, Frame] = {}
         self._known: dict[_Call, Relation] = {}
         self._open: dict[_Call, tuple[Relation, int]] = {}
         self._partial: dict[_Call, tuple[Relation, int]] = {}
         self._lowest_cut = _MAX_DEPTH
-        self._touched: dict[int, dict[Key, Handle]] = {}
         self._returns: dict[int, bool] = {}
 
     def frame(self, function: FunctionInfo) -> Frame:
         """The function with its graph and facts."""
         known = self._frames.get(id(function))
         if known is None:
-            known = self._frames[id(function)] = Frame(self.resolver, function)
+            known = self._frames[id(function)] = Frame(self.resolver, function, self._shared)
         return known
 
     def relation(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
@@ -99,9 +99,9 @@ class Summaries:
 
     def touched(self, function: FunctionInfo) -> dict[Key, Handle]:
         """The connections that the function, or anything it calls, works on, without the local ones of callees."""
-        known = self._touched.get(id(function))
-        if known is not None:
-            return known
+        return self._shared.touched.get(id(function), lambda: self._within_reach(function))
+
+    def _within_reach(self, function: FunctionInfo) -> dict[Key, Handle]:
         found: dict[Key, Handle] = {}
         seen: set[int] = set()
         pending = [function]
@@ -118,7 +118,6 @@ class Summaries:
                 for key, handle in frame.passed().items():
                     found.setdefault(key, handle)
             pending.extend(target.info for target in frame.targets())
-        self._touched[id(function)] = found
         return found
 
     def returns(self, function: FunctionInfo) -> bool:

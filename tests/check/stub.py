@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbsafety.facts.program import Program
 from dbsafety.model.faults import RuleCrash
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, ReplaceExpression
 from dbsafety.model.span import Span
 from dbsafety.rules.run import RuleRun
 from dbsafety.source.module import SourceModule
+from dbsafety.typestate.frame import Frames
 
 SLUGS = {"DBS101": "swallowed-error-no-rollback", "DBS102": "statement-in-aborted-transaction", "DBS201": "no-timeout"}
 
@@ -29,7 +29,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dbsafety.check.module.relevant", lambda data: b"bug(" in data or b"(" in data)
 
 
-def run_rules(module: SourceModule, program: Program, codes: frozenset[str], **_: object) -> RuleRun:
+def run_rules(module: SourceModule, _frames: Frames, codes: frozenset[str], _options: object = None) -> RuleRun:
     calls = [
         (node, node.func.id, function) for function, node in _calls(module.tree) if isinstance(node.func, ast.Name)
     ]

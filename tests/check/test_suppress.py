@@ -10,6 +10,8 @@ from dbsafety.model.finding import Finding
 from dbsafety.model.rewrite import DeleteComment
 from dbsafety.source.module import SourceModule
 from dbsafety.source.pragmas import PragmaKind
+from dbsafety.typestate.frame import Frames
+from dbsafety.typestate.memory import Memory
 from tests.check.stub import run_rules
 
 KNOWN = frozenset({"DBS001", "DBS002", "DBS003", "DBS101", "DBS102", "DBS201"})
@@ -19,7 +21,7 @@ def suppressed(
     source: str, ran: frozenset[str] = KNOWN, kinds: frozenset[PragmaKind] = ALL_KINDS
 ) -> tuple[SourceModule, Suppressed]:
     module = SourceModule.parse(source.encode(), "f.py")
-    findings = run_rules(module, Program(), ran).findings
+    findings = run_rules(module, Frames(Memory(Program())), ran).findings
     return module, suppress(findings, module, ran, KNOWN, kinds)
 
 

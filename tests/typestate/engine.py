@@ -6,10 +6,11 @@ import ast
 from textwrap import dedent
 
 from dbsafety.drivers.spec import HandleKind
-from dbsafety.drivers.table import DEFAULT_TABLE
 from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import FunctionInfo, ModuleIndex
 from dbsafety.typestate.automaton import State, Tx
+from dbsafety.typestate.frame import Frames
+from dbsafety.typestate.memory import Memory
 from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.resolve import Resolver
 from dbsafety.typestate.summaries import Summaries
@@ -28,8 +29,9 @@ class Module:
     def __init__(self, source: str) -> None:
         program = Program()
         self.index: ModuleIndex = program.take(ast.parse(dedent(source)), "m.py")
-        self.resolver = Resolver(program, DEFAULT_TABLE)
-        self.summaries = Summaries(self.resolver)
+        memory = Memory(program)
+        self.resolver = Resolver(memory)
+        self.summaries = Summaries(self.resolver, Frames(memory))
 
     def function(self, name: str) -> FunctionInfo:
         """The function with this qualified name."""
