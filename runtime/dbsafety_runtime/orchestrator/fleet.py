@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -98,7 +97,11 @@ def free_port() -> int:
 
 
 class Fleet:
-    """A folder with a supervisord, its programs and a git repository; everything ends with the block."""
+    """A folder with a supervisord, its programs and a git repository; everything ends with the block.
+
+    A keeper process owns all of it and cleans up when its input ends, so that nothing stays behind when this process
+    is killed either.
+    """
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="dbsafety-"))
@@ -110,8 +113,10 @@ class Fleet:
         self.app.write_text(APP, encoding="utf-8")
         self.socket = self.root / "s.sock"
         self.manager = SupervisorManager(self.socket, self.conf)
-        self.strangers: list[subprocess.Popen[bytes]] = []
-        self._server: subprocess.Popen[bytes] | None = None
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(self.root)], stdin=subprocess.PIPE, start_new_session=True
+        )
+        self._strangers: list[subprocess.Popen[bytes]] = []
         self._git("init", "-q", ".")
 
     def _git(self, *arguments: str) -> None:
@@ -144,17 +149,15 @@ class Fleet:
     def stranger(self, port: int) -> None:
         """Let a process that belongs to no program listen on a port."""
         command = [sys.executable, "-SE", str(self.app), "--port", str(port)]
-        self.strangers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        self._strangers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.root / "supervisord.conf")]
-        self._server = subprocess.Popen(
-            command, start_new_session=True, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        if self._keeper.stdin is not None:
+            self._keeper.stdin.write(b"start\n")
+            self._keeper.stdin.flush()
         limit = time.monotonic() + 20
         while not self._answers():
-            if time.monotonic() > limit or self._server.poll() is not None:
+            if time.monotonic() > limit or self._keeper.poll() is not None:
                 raise ManagerError("the private supervisord did not start")
             time.sleep(0.05)
         return self
@@ -169,20 +172,27 @@ class Fleet:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(signal.SIGTERM)
-            try:
-                self._server.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
-        for process in self.strangers:
-            process.kill()
+        self._keeper.communicate()
+        for process in self._strangers:
             process.wait()
-        for pid in psutil.pids():
-            if self.manager.owner(pid) is not None:  # orphans carry the mark of our supervisord
-                os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def keep(root: Path) -> None:
+    """Start a supervisord once told to; when the input ends, end it and every program under `root`, and remove it."""
+    if sys.stdin.readline():
+        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(root / "supervisord.conf")]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, cwd=root, stdin=quiet, stdout=quiet, stderr=quiet) as server:
+            sys.stdin.read()
+            server.terminate()
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+    for process in psutil.process_iter(["cmdline"]):  # strangers, and orphans of programs
+        if str(root / "app.py") in (process.info["cmdline"] or ()):
+            process.kill()
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def build(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
@@ -284,3 +294,6 @@ KINDS: Final[Mapping[str, Callable[[Fleet, str, Mapping[str, str]], None]]] = {
     "bug": _bug, "flapping": _flapping, "not-executable": _unrunnable, "never-existed": _unrunnable,
     "no-interpreter": _unrunnable,
 }  # fmt: skip
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]))

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dbsafety_runtime.orchestrator import ledger
@@ -149,6 +151,29 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("run", "scan", "status", "explain", "approve", "reject", "pause", "resume", "health", "report",
                  "verify-audit", "backup", "demo"):  # fmt: skip
         assert f"\n  {verb}" in text
+
+
+def belonging_to(folder: Path) -> list[str]:
+    """The processes that name a folder in their command line, and what is left in it."""
+    processes = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    return [line for line in processes if f"{folder}/" in line] + [str(entry) for entry in folder.iterdir()]
+
+
+@pytest.mark.xdist_group("fleet")
+def test_a_killed_demonstration_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dbsafety_runtime", "orchestrator", "demo", "--out", os.devnull]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    with running:
+        assert running.stdout is not None
+        assert b"programs under a private supervisord" in running.stdout.readline()
+        assert any("supervisor.supervisord" in line for line in belonging_to(tmp_path))
+        running.kill()
+    limit = time.monotonic() + 60
+    while belonging_to(tmp_path) and time.monotonic() < limit:
+        threading.Event().wait(0.05)
+    assert belonging_to(tmp_path) == []
 
 
 @pytest.mark.slow
