@@ -34,6 +34,9 @@ class Frames:
         self.calls: Store[int, CallFacts] = Store(memory)
         self.blocks: Store[int, tuple[Block, ...]] = Store(memory)
         self.graphs: Store[int, Cfg] = Store(memory)
+        self.items: Store[int, list[ast.withitem]] = Store(memory)
+        self.worked_on: Store[int, dict[Key, Handle]] = Store(memory)
+        self.targets: Store[int, list[Function]] = Store(memory)
         self.touched: Store[int, dict[Key, Handle]] = Store(memory)
 
 
@@ -62,11 +65,10 @@ class Frame:
 
     def items(self) -> list[ast.withitem]:
         """The `with` items of this body, nested functions left out."""
-        found: list[ast.withitem] = []
-        for step in self.cfg.steps:
-            if isinstance(step.node, ast.withitem) and step.node not in found:
-                found.append(step.node)
-        return found
+        return self._frames.items.get(id(self.info), self._items)
+
+    def _items(self) -> list[ast.withitem]:
+        return list(dict.fromkeys(step.node for step in self.cfg.steps if isinstance(step.node, ast.withitem)))
 
     def _can_suppress(self, node: ast.expr) -> bool:
         """Whether the manager may swallow an exception."""
@@ -82,6 +84,9 @@ class Frame:
 
     def own(self) -> dict[Key, Handle]:
         """The connections that this body itself works on, with a handle of each."""
+        return self._frames.worked_on.get(id(self.info), self._own)
+
+    def _own(self) -> dict[Key, Handle]:
         found: dict[Key, Handle] = {}
         for node in self.info.calls:
             for op in self.call(node).ops:
@@ -97,6 +102,9 @@ class Frame:
 
     def targets(self) -> list[Function]:
         """The project functions that this body may call, its `with` managers among them."""
+        return self._frames.targets.get(id(self.info), self._targets)
+
+    def _targets(self) -> list[Function]:
         found: dict[str, Function] = {}
         for node in self.info.calls:
             for target in self.call(node).targets:
