@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import socket
 import stat
@@ -329,13 +330,13 @@ ENTRIES: list[dict[str, object]] = [
 
 FAKE_JOURNALCTL = """#!/usr/bin/env python3
 import json, sys
-after = [a.partition("=")[2] for a in sys.argv if a.startswith("--after-cursor=")]
+cursor = [a.partition("=")[2] for a in sys.argv if a.startswith("--cursor=")]
 lines = open({path!r}, "rb").read().splitlines(keepends=True)
-if after:
-    at = [n for n, line in enumerate(lines) if json.dumps(after[0]).encode() in line]
+if cursor:
+    at = [n for n, line in enumerate(lines) if json.dumps(cursor[0]).encode() in line]
     if not at:
         sys.exit("Failed to seek to cursor: Invalid argument")
-    lines = lines[at[0] + 1:]
+    lines = lines[at[0]:]
 sys.stdout.buffer.writelines(lines)
 if {fails!r}:
     sys.exit("Journal file is truncated, ignoring file.")
@@ -379,12 +380,80 @@ def test_half_written_lines_are_counted_and_skipped(tmp_path: Path, manager: Scr
     good = json.dumps(ENTRIES[2]).encode()
     detector = recorded(tmp_path, manager, b"\xff\xfe\n" + good[:40] + b"\n" + good + b'\n"text"\n' + good[:10])
     assert len(detector.scan(None).issues) == 1
-    assert detector.unreadable == 3
+    assert detector.unreadable == 4
 
 
 def test_a_truncated_file_is_a_failed_look_that_moves_no_cursor(tmp_path: Path, manager: ScriptedManager) -> None:
     with pytest.raises(ManagerError, match="ended with 1: Journal file is truncated"):
         recorded(tmp_path, manager, b"", fails=True).scan(None)
+
+
+def test_an_entry_beyond_all_limits_is_skipped_and_the_next_ones_are_read(
+    tmp_path: Path, manager: ScriptedManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes come as a list of numbers; such a line is longer than what is read at once."""
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.detectors.journal.LONGEST_LINE", 2000)
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.detectors.journal.MOST_ENTRIES", 2)
+    entries = (ENTRIES[0], ENTRIES[1], entry(99, MESSAGE=[0] * 3000), ENTRIES[2], ENTRIES[3])
+    detector = recorded(tmp_path, manager, b"".join(json.dumps(item).encode() + b"\n" for item in entries))
+    seen, cursor = [], None
+    for _ in range(4):
+        scan = detector.scan(cursor)
+        seen += [issue.target for issue in scan.issues]
+        cursor = scan.cursor
+    assert (seen, cursor) == (["api.service", "w.service"], "s=abc;i=4")
+
+
+def test_a_message_of_a_megabyte_is_cut(journal: JournalDetector) -> None:
+    longest = max(len(found["MESSAGE"]) for found in journal._entries("--since=-10min"))
+    assert longest == 16_384
+
+
+def unpacked(folder: Path, *names: str) -> Path:
+    """Put recorded journal files into a folder: `old` ends where `new` begins, as after a rotation."""
+    folder.mkdir()
+    for name in names:
+        packed = Path(__file__).with_name("journals") / f"{name}.journal.xz"
+        (folder / f"{name}.journal").write_bytes(lzma.decompress(packed.read_bytes()))
+    return folder
+
+
+@pytest.mark.faults
+def test_real_journal_files_with_every_odd_field(tmp_path: Path, manager: ScriptedManager) -> None:
+    """Not UTF-8, NUL, a repeated field, two lines, 1.2 MB: whatever stands beside them is found."""
+    manager.add("web.service", command="/bin/sh --port 8080")
+    both = unpacked(tmp_path / "both", "old", "new")
+    detector = JournalDetector(manager, ("journalctl", "-D", str(both)), lambda: {8080: 0})
+    texts = [found["MESSAGE"] for found in detector._entries("--since=2000-01-01")]
+    assert [text[:22] for text in texts[2:7]] == [
+        "bad bytes \ufffd\ufffd end", "x" * 22, "one\ntwo", "nul \0 inside\nsecond li", "y" * 22,
+    ]  # fmt: skip
+    first = next(iter(detector._entries("--since=2000-01-01")))["__CURSOR"]
+    scan = detector.scan(first)
+    assert [(issue.type, issue.target) for issue in scan.issues] == [
+        ("service_failure", "api.service"), ("port_conflict", "web.service"), ("spawn_failure", "w.service"),
+    ]  # fmt: skip
+    assert detector.scan(scan.cursor) == Scan((), scan.cursor)
+    assert detector.unreadable == 0
+
+
+@pytest.mark.faults
+def test_no_entry_is_lost_when_the_cursor_was_rotated_away(tmp_path: Path, manager: ScriptedManager) -> None:
+    """journalctl --after-cursor would drop the first entry of the new file."""
+    old = JournalDetector(manager, ("journalctl", "-D", str(unpacked(tmp_path / "old", "old"))))
+    cursor = [found["__CURSOR"] for found in old._entries("--since=2000-01-01")][-1]
+    new = JournalDetector(manager, ("journalctl", "-D", str(unpacked(tmp_path / "new", "new"))))
+    assert len([found for found in new._entries(f"--cursor={cursor}") if found["__CURSOR"] != cursor]) == 7
+    assert [issue.target for issue in new.scan(cursor).issues] == ["w.service"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kept", [0, 100, 3000, 300_000])
+def test_real_truncated_files_are_a_failed_look(tmp_path: Path, manager: ScriptedManager, kept: int) -> None:
+    file = unpacked(tmp_path / "cut", "new") / "new.journal"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ManagerError, match=r"journalctl ended with 1: (.|\n)*No data available"):
+        JournalDetector(manager, ("journalctl", "--file", str(file))).scan("s=x;i=1")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.detectors.services import PORT_TAKEN, confirm
 from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError, find
-from dbsafety_runtime.orchestrator.model import Issue, Service
+from dbsafety_runtime.orchestrator.model import Facts, Issue, Service, shorten
 from dbsafety_runtime.orchestrator.processes import listeners
 from dbsafety_runtime.storage.lite import forbid_open_transaction
 
@@ -21,10 +23,9 @@ SPAWN_FAILED: Final = "641257651c1b4ec9a8624d7a40a9e1e7"
 EXITED: Final = "98e322203f7a4ed290d09fe03c09fe15"
 FIELDS: Final = "MESSAGE,MESSAGE_ID,UNIT,_SYSTEMD_UNIT,UNIT_RESULT,EXIT_STATUS,INVOCATION_ID,ERRNO,EXECUTABLE"
 MOST_ENTRIES: Final = 20_000
+MOST_BYTES: Final = 16_777_216
 LONGEST_LINE: Final = 4_194_304
 FIRST_LOOK: Final = "--since=-10min"
-
-Entry = Mapping[str, Any]
 
 
 def text_of(value: object) -> str:
@@ -50,62 +51,70 @@ class JournalDetector:
 
     def scan(self, cursor: str | None) -> Scan:
         """Return the issues of all entries after the cursor; a refused cursor falls back to the last ten minutes."""
-        position = f"--after-cursor={cursor}" if cursor else FIRST_LOOK
+        # --after-cursor drops an entry when the cursor's own one was rotated away: ask for it and leave it out here.
         try:
-            entries = list(self._entries(position))
+            position = f"--cursor={cursor}" if cursor else FIRST_LOOK
+            entries = [entry for entry in self._entries(position) if entry["__CURSOR"] != cursor]
         except ManagerError:
             if not cursor:
                 raise
             entries = list(self._entries(FIRST_LOOK))
         issues = tuple(self._issues(entries))
-        return Scan(issues, text_of(entries[-1].get("__CURSOR")) if entries else cursor)
+        return Scan(issues, entries[-1]["__CURSOR"] if entries else cursor)
 
-    def _entries(self, position: str) -> Iterator[Entry]:
+    def _entries(self, position: str) -> Iterator[Facts]:
+        """Entries with all their fields as text; what lies beyond the limits is left for the next look."""
         forbid_open_transaction("journalctl")
         command = [*self._command, "-o", "json", "--all", "--no-pager", f"--output-fields={FIELDS}", position]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            output, errors = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)
-            for count, line in enumerate(iter(partial(output.readline, LONGEST_LINE), b""), 1):
-                yield from self._entry(line)
-                if count == MOST_ENTRIES:
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+        ):
+            entries, size = 0, 0
+            for line in iter(partial(cast("IO[bytes]", process.stdout).readline, LONGEST_LINE), b""):
+                entry = self._entry(line)
+                if entry is None:
+                    self.unreadable += 1
+                    continue
+                yield entry
+                entries, size = entries + 1, size + len(line)
+                if entries == MOST_ENTRIES or size > MOST_BYTES:
                     process.kill()
                     return
-            complaint = errors.read().decode("utf-8", "replace").strip()
+            process.wait()
+            errors.seek(0)
+            complaint = errors.read(1000).decode("utf-8", "replace").strip()
         if process.returncode != 0:
             raise ManagerError(f"journalctl ended with {process.returncode}: {complaint or 'no message'}")
 
-    def _entry(self, line: bytes) -> Iterator[Entry]:
+    @staticmethod
+    def _entry(line: bytes) -> Facts | None:
         try:
             entry = json.loads(line)
         except ValueError:
-            self.unreadable += 1
-            return
-        if isinstance(entry, dict):
-            yield entry
+            return None
+        if not isinstance(entry, dict):
+            return None
+        return defaultdict(str, {name: shorten(text_of(value)) for name, value in entry.items()})
 
-    def _issues(self, entries: Sequence[Entry]) -> Iterator[Issue]:
-        statuses = {
-            text_of(entry.get("UNIT")): text_of(entry.get("EXIT_STATUS"))
-            for entry in entries
-            if entry.get("MESSAGE_ID") == EXITED
-        }
+    def _issues(self, entries: Sequence[Facts]) -> Iterator[Issue]:
+        statuses = {entry["UNIT"]: entry["EXIT_STATUS"] for entry in entries if entry["MESSAGE_ID"] == EXITED}
         held: dict[int, int] | None = None
         for entry in entries:
-            message, unit = text_of(entry.get("MESSAGE")), text_of(entry.get("UNIT"))
-            kind = entry.get("MESSAGE_ID")
-            if kind in (FAILED, SPAWN_FAILED) and unit.endswith(".service"):
+            message, unit = entry["MESSAGE"], entry["UNIT"]
+            if entry["MESSAGE_ID"] in (FAILED, SPAWN_FAILED) and unit.endswith(".service"):
                 yield self._failure(entry, unit, message, statuses.get(unit, ""))
-            elif PORT_TAKEN.search(message) and (service := self._service(text_of(entry.get("_SYSTEMD_UNIT")))):
+            elif PORT_TAKEN.search(message) and (service := self._service(entry["_SYSTEMD_UNIT"])):
                 held = self._sockets() if held is None else held
                 yield from confirm(self._manager, service, message, held)
 
     def _service(self, unit: str) -> Service | None:
         return find(self._manager, unit) if unit.endswith(".service") else None
 
-    def _failure(self, entry: Entry, unit: str, message: str, status: str) -> Issue:
+    def _failure(self, entry: Facts, unit: str, message: str, status: str) -> Issue:
         names = {"UNIT_RESULT": "result", "INVOCATION_ID": "invocation", "ERRNO": "errno", "EXECUTABLE": "path"}
-        facts = {fact: text_of(entry[name]) for name, fact in names.items() if entry.get(name)}
+        facts = {fact: entry[name] for name, fact in names.items() if entry[name]}
         if status:
             facts["exit_status"] = status
-        kind = "spawn_failure" if entry.get("MESSAGE_ID") == SPAWN_FAILED else "service_failure"
+        kind = "spawn_failure" if entry["MESSAGE_ID"] == SPAWN_FAILED else "service_failure"
         return Issue(kind, self.name, unit, message, facts)
