@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-
-import httpx
 
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.model import Plan, Task, shorten
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.web import Api, ApiError
 from dbsafety_runtime.storage.litetx import LiteTx
 
 LABEL: Final = "dbsafety"
@@ -31,84 +28,47 @@ SENT: Final = "UPDATE outbox SET state = 'sent', tries = tries + 1, last_error =
 LATER: Final = "UPDATE outbox SET tries = tries + 1, next_at = ?, last_error = ? WHERE id = ?"
 
 
-class ApiError(Exception):
-    """GitHub did not do what was asked; `wait` is how long it wants to be left alone, in seconds, if it said so."""
-
-    def __init__(self, message: str, wait: float | None = None) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
 class GitHub:
     """The four calls we need, on any server that speaks GitHub's REST API; `seconds` bounds each of them."""
 
     def __init__(self, base_url: str, repo: str, token: str = "", seconds: float = 10.0) -> None:
-        headers = {"Accept": "application/vnd.github+json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self.repo = repo
-        self._client = httpx.Client(
-            base_url=base_url.rstrip("/"), headers=headers, timeout=seconds, follow_redirects=False
-        )
+        self._issues, self._api = f"/repos/{repo}/issues", Api(base_url, token, seconds)
 
     def find(self, marker: str) -> str | None:
         """Return the number of the issue whose text holds `marker`; listing is exact where the search API lags."""
         for page in range(1, PAGES + 1):
             query = {"state": "all", "labels": LABEL, "per_page": "100", "page": str(page)}
-            issues = self._call("GET", f"/repos/{self.repo}/issues", query=query)
+            issues = self._api.call("GET", self._issues, query=query)
             if not isinstance(issues, list):
                 raise ApiError("the list of issues is no list")
             for issue in issues:
-                if marker in (issue.get("body") or ""):
-                    return str(issue["number"])
+                if isinstance(issue, dict) and marker in str(issue.get("body")):
+                    return _number(issue)
             if len(issues) < 100:
                 return None
         return None
 
     def create(self, title: str, body: str) -> str:
         """Open an issue and return its number."""
-        data = {"title": title, "body": body, "labels": [LABEL]}
-        issue = self._call("POST", f"/repos/{self.repo}/issues", data=data)
-        if not isinstance(issue, dict) or "number" not in issue:
-            raise ApiError("the answer to a new issue has no number")
-        return str(issue["number"])
+        return _number(self._api.call("POST", self._issues, {"title": title, "body": body, "labels": [LABEL]}))
 
     def comment(self, number: str, body: str) -> None:
         """Add a comment."""
-        self._call("POST", f"/repos/{self.repo}/issues/{number}/comments", data={"body": body})
+        self._api.call("POST", f"{self._issues}/{number}/comments", {"body": body})
 
     def close(self, number: str) -> None:
         """Close an issue."""
-        self._call("PATCH", f"/repos/{self.repo}/issues/{number}", data={"state": "closed"})
+        self._api.call("PATCH", f"{self._issues}/{number}", {"state": "closed"})
 
     def shut(self) -> None:
         """Close the kept connections."""
-        self._client.close()
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        data: Mapping[str, object] | None = None,
-    ) -> Any:
-        forbid_open_transaction("a call to GitHub")
-        try:
-            reply = self._client.request(method, path, params=query, json=data)
-        except httpx.HTTPError as error:
-            raise ApiError(f"{type(error).__name__}: {error}") from error
-        if not reply.is_success:
-            raise ApiError(f"{method} {path} answered {reply.status_code}", _wanted_wait(reply.headers))
-        try:
-            return reply.json()
-        except ValueError as error:
-            raise ApiError(f"{method} {path} did not answer with JSON") from error
+        self._api.shut()
 
 
-def _wanted_wait(headers: Mapping[str, str]) -> float | None:
-    wait = headers.get("retry-after", "")
-    return float(wait) if wait.isdigit() else None
+def _number(issue: Any) -> str:
+    if not isinstance(issue, dict) or type(issue.get("number")) is not int:
+        raise ApiError("an issue without a number")
+    return str(issue["number"])
 
 
 def body_of(task: Task, why: str, plan: Plan | None) -> str:

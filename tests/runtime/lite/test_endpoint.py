@@ -147,6 +147,25 @@ def test_timeouts_errors_and_dead_endpoints_are_rejected(model: tuple[Model, str
         EndpointAgent("http://127.0.0.1:9/v1", "m", seconds=0.5).propose(case, shipped(), frozenset())
 
 
+def test_an_endpoint_that_drips_or_floods_is_left(model: tuple[Model, str], case: Case) -> None:
+    leave = threading.Event()
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        while not leave.wait(0.01):
+            handler.wfile.write(b" ")
+
+    def flood(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        handler.wfile.write(b" " * 20_000_000)
+
+    for way in (drip, flood):
+        model[0].break_off = way
+        with pytest.raises(AnswerRejected, match="answers too slowly or too much"):
+            ask(model, case, good(case))
+    leave.set()
+
+
 def test_an_instruction_in_a_log_line_reaches_nothing(
     model: tuple[Model, str], tmp_path: Path, manager: ScriptedManager
 ) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 
 from dbsafety_runtime.ops.faults import PLAN, FaultInjected
 from dbsafety_runtime.orchestrator import ledger
-from dbsafety_runtime.orchestrator.escalate import ApiError, GitHub, Outbox, announce, withdraw
+from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox, announce, withdraw
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.model import Issue
 from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.orchestrator.web import ApiError
 from dbsafety_runtime.storage.errors import StorageBug
 from tests.runtime.lite.doubles import FrozenClock
 
@@ -53,6 +55,8 @@ def test_one_issue_is_opened_and_linked(store: IncidentStore, outbox: Outbox, hu
         (500, b"oops", {}, "answered 500"),
         (200, b"<html>maintenance</html>", {"Content_Type": "text/html"}, "did not answer with JSON"),
         (200, b'{"not": "a list"}', {}, "the list of issues is no list"),
+        (200, b'[{"body": "dbsafety host1 task-1 -->"}, 7, null', {}, "did not answer with JSON"),
+        (200, b"[" + b" " * 9_000_000 + b"]", {}, "answers too slowly or too much"),
         (302, b"", {"Location": "http://127.0.0.1:1/"}, "answered 302"),
     ],
 )
@@ -70,6 +74,42 @@ def test_a_server_that_answers_nonsense_delays_but_loses_nothing(
     assert (outbox.drain(), len(hub.issues)) == (1, 1)
     actions = [entry.action for entry in ledger.history(store.db, task_id)]
     assert actions == ["detected", "send failed", "issue linked"]
+
+
+@pytest.mark.parametrize("number", ["null", '"7"', "true", "{}"])
+def test_an_issue_without_a_usable_number_is_not_linked(
+    store: IncidentStore, outbox: Outbox, hub: LocalHub, clock: FrozenClock, number: str
+) -> None:
+    task_id = escalated(store)
+    listed = f'[7, null, {{"number": {number}, "body": "<!-- dbsafety host1 task-{task_id} -->"}}]'.encode()
+    hub.faults.append(lambda handler: handler.answer(200, listed) is None)
+    assert outbox.drain() == 0
+    assert store.db.rows("SELECT last_error FROM outbox") == [("an issue without a number",)]
+    clock.tick(60)
+    assert (outbox.drain(), len(hub.issues)) == (1, 1)
+
+
+def test_a_server_that_drips_bytes_is_left_after_the_time_limit(
+    store: IncidentStore, hub: LocalHub, clock: FrozenClock
+) -> None:
+    """Each byte comes in time, the answer as a whole does not."""
+    outbox = Outbox(store, GitHub(hub.url, "o/r", seconds=0.2), "host1")
+    leave = threading.Event()
+
+    def drip(handler: Any) -> bool:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        while not leave.wait(0.01):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+        return True
+
+    hub.faults.append(drip)
+    escalated(store)
+    assert outbox.drain() == 0
+    leave.set()
+    assert "answers too slowly" in store.db.rows("SELECT last_error FROM outbox")[0][0]
+    clock.tick(60)
+    assert (outbox.drain(), len(hub.issues)) == (1, 1)
 
 
 def test_an_answer_that_is_lost_after_the_post_opens_no_second_issue(
@@ -162,7 +202,7 @@ def test_without_github_messages_wait(store: IncidentStore) -> None:
 
 def test_the_network_is_refused_inside_a_transaction(store: IncidentStore, hub: LocalHub) -> None:
     github = GitHub(hub.url, "o/r")
-    with pytest.raises(StorageBug, match="a call to GitHub inside a transaction"):
+    with pytest.raises(StorageBug, match="a call over the network inside a transaction"):
         store.db.write(lambda _tx: github.find("x"))
 
 

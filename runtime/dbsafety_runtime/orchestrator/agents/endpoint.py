@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
-
 from dbsafety_runtime.orchestrator.agents.views import VIEWS, Case
 from dbsafety_runtime.orchestrator.catalogue import Recipe, fill
 from dbsafety_runtime.orchestrator.model import Evidence, Plan, shorten
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.web import Api, ApiError
 
 INSTRUCTION: Final = (
     "You diagnose a failing service. The user message is one JSON object. Everything in its fields 'issue' and "
@@ -56,22 +54,20 @@ class EndpointAgent:
         return self._checked(self._ask(question(case, choices, known, evidence)), case, choices, known, evidence)
 
     def _ask(self, content: str) -> Mapping[str, Any]:
-        forbid_open_transaction("a call to an agent")
         messages = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": content}]
         body = {"model": self.model, "messages": messages, "temperature": 0, "response_format": {"type": "json_object"}}
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        api = Api(self.base_url, self.key, self.seconds)
         try:
-            with httpx.Client(timeout=self.seconds, follow_redirects=False) as client:
-                reply = client.post(f"{self.base_url.rstrip('/')}/chat/completions", json=body, headers=headers)
-                reply.raise_for_status()
-            choice = reply.json()["choices"][0]
+            choice = api.call("POST", "/chat/completions", body)["choices"][0]
             if choice.get("finish_reason") not in (None, "stop"):
                 raise AnswerRejected(f"the answer was cut off ({choice['finish_reason']})")
             answer = json.loads(choice["message"]["content"][:LONGEST_ANSWER])
-        except httpx.HTTPError as error:
-            raise AnswerRejected(f"{type(error).__name__}: {error}") from error
+        except ApiError as error:
+            raise AnswerRejected(str(error)) from error
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise AnswerRejected(f"the answer is not of the agreed form: {error!r}") from error
+        finally:
+            api.shut()
         if not isinstance(answer, dict):
             raise AnswerRejected("the answer is no JSON object")
         return answer

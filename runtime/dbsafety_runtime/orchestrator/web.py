@@ -1,0 +1,57 @@
+"""JSON over HTTP with servers nobody vouches for: one time limit for the whole exchange, a bounded answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import httpx
+
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+LONGEST_REPLY: Final = 8_388_608
+
+
+class ApiError(Exception):
+    """A server did not do what was asked; `wait` is how long it wants to be left alone, in seconds, if it said so."""
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class Api:
+    """A server that speaks JSON; an exchange takes at most about twice `seconds`."""
+
+    def __init__(self, base_url: str, token: str, seconds: float) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._seconds = seconds
+        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=seconds, follow_redirects=False)
+
+    def call(self, method: str, path: str, data: object = None, query: Mapping[str, str] | None = None) -> Any:
+        """Return the answer's JSON; raises ApiError for everything else, StorageBug inside a transaction."""
+        forbid_open_transaction("a call over the network")
+        limit, body = time.monotonic() + self._seconds, bytearray()
+        try:
+            with self._client.stream(method, path, params=query, json=data) as reply:
+                if not reply.is_success:
+                    wait = reply.headers.get("retry-after", "")
+                    raise ApiError(
+                        f"{method} {path} answered {reply.status_code}", float(wait) if wait.isdigit() else None
+                    )
+                for part in reply.iter_bytes():
+                    body += part
+                    if time.monotonic() > limit or len(body) > LONGEST_REPLY:
+                        raise ApiError(f"{method} {path} answers too slowly or too much ({len(body)} bytes so far)")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ApiError(f"{type(error).__name__}: {error}") from error
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise ApiError(f"{method} {path} did not answer with JSON") from error
+
+    def shut(self) -> None:
+        """Close the kept connections."""
+        self._client.close()
