@@ -112,7 +112,7 @@ def test_moves_are_followed_through_renames_of_files_and_folders(knowledge: Know
     assert answer[1] == git(repository, "rev-parse", "HEAD")
 
 
-def test_shallow_foreign_and_broken_repositories(knowledge: Knowledge, repository: Path, tmp_path: Path) -> None:
+def test_shallow_and_broken_repositories(knowledge: Knowledge, repository: Path, tmp_path: Path) -> None:
     shallow = tmp_path / "shallow"
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow))
     assert knowledge.refresh(git_source(shallow)) == 1
@@ -120,6 +120,97 @@ def test_shallow_foreign_and_broken_repositories(knowledge: Knowledge, repositor
     assert list(git_source(tmp_path / "nowhere")) == []
     (repository / ".git/HEAD").write_text("garbage", encoding="utf-8")
     assert list(git_source(repository)) == []
+
+
+def test_a_repository_of_another_user_is_read_and_its_documents_have_a_revision(
+    knowledge: Knowledge, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(repository, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        git(repository, "rev-parse", "HEAD")
+    assert "dubious ownership" in refused.value.stderr
+    doc = repository / "apps" / "api.md"
+    doc.write_text("# Notes\nThe needle.\n", encoding="utf-8")
+    assert knowledge.refresh(sources([doc], [], [repository])) == 2
+    assert knowledge.search("needle")[0].revision == head
+    assert knowledge.moved(f"{repository}/srv/api") == (f"{repository}/apps/api", head)
+
+
+def test_nothing_a_foreign_repository_names_is_run(repository: Path, tmp_path: Path) -> None:
+    """A signed commit, and a configuration that lets git log check signatures with a program of its own."""
+    program, trace = tmp_path / "gpg", tmp_path / "was run"
+    program.write_text(f"""#!/bin/sh
+touch '{trace}'
+cat > /dev/null
+echo '[GNUPG:] SIG_CREATED ' >&2
+printf -- '-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n'
+""")
+    program.chmod(0o755)
+    for name, value in {
+        "gpg.program": str(program), "user.signingKey": "x", "log.showSignature": "true",
+        "core.fsmonitor": str(program), "core.pager": str(program),
+    }.items():  # fmt: skip
+        git(repository, "config", name, value)
+    git(repository, "commit", "-q", "--allow-empty", "-S", "-m", "Signed")
+    trace.unlink()
+    git(repository, "log", "-1")
+    assert trace.exists(), "an ordinary git log runs it"
+    trace.unlink()
+    (source,) = git_source(repository)
+    chunks, renames = source.read()
+    assert (chunks[0].body.strip(), len(renames) > 3, trace.exists()) == ("Signed", True, False)
+
+
+def history_of(commits: int) -> bytes:
+    """A repository as input of git fast-import: one file that every commit moves."""
+    parts = [b"blob\nmark :1\ndata 6\nhello\n\n"]
+    for number in range(commits):
+        text = f"Move {number}".encode()
+        parts.append(b"commit refs/heads/main\ncommitter t <t@example.org> %d +0000\n" % (1_700_000_000 + number))
+        parts.append(b"data %d\n%s\n" % (len(text), text))
+        parts.append(f"D f{number - 1}\nM 100644 :1 f{number}\n\n".encode())
+    return b"".join(parts)
+
+
+@pytest.fixture
+def huge(tmp_path: Path) -> Path:
+    root = tmp_path / "huge"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main", ".")
+    subprocess.run(["git", "-C", str(root), "fast-import", "--quiet"], input=history_of(2_500), check=True)
+    return root
+
+
+def test_of_a_long_history_the_newest_commits_are_read(huge: Path) -> None:
+    (source,) = git_source(huge)
+    chunks, renames = source.read()
+    assert (len(chunks), len(renames)) == (2_000, 2_000)
+    assert chunks[0].body.splitlines()[0] == "Move 2499"
+
+
+def test_of_a_huge_history_what_came_within_the_limits_is_used(huge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.sources.LONGEST_OUTPUT", 50_000)
+    (source,) = git_source(huge)
+    chunks, renames = source.read()
+    assert 100 < len(chunks) == len(renames) < 1_000
+    oldest = 2500 - len(chunks)
+    assert chunks[-1].body == f"Move {oldest}\n\n{huge}/f{oldest - 1} -> {huge}/f{oldest}"
+
+
+def test_git_that_takes_too_long_is_ended(huge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A git that prints one commit, half of the next, and then hangs."""
+    (source,) = git_source(huge)
+    slow = tmp_path / "bin" / "git"
+    slow.parent.mkdir()
+    slow.write_text(
+        "#!/bin/sh\nprintf '\\036abc\\0371\\037One\\037\\037\\036def\\0371\\037Tw'\nexec sleep 60\n", encoding="utf-8"
+    )
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.sources.GIT_SECONDS", 0.2)
+    chunks, renames = source.read()
+    assert ([(chunk.revision, chunk.body.strip()) for chunk in chunks], renames) == ([("abc", "One")], [])
 
 
 def test_unreadable_and_binary_files_are_no_failure(knowledge: Knowledge, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
 from pathlib import Path
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.managers.base import Manager
-from dbsafety_runtime.orchestrator.managers.unitfile import which, words
+from dbsafety_runtime.orchestrator.managers.unitfile import words
 from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
 
 INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
@@ -37,10 +38,11 @@ class PathDetector:
 def path_issues(config: ServiceConfig, source: str = "paths") -> list[Issue]:
     """Return one issue for each thing wrong with a service's paths."""
     found = [("configuration", "", problem) for problem in config.problems]
-    if config.directory and (problem := directory_problem(Path(config.directory))):
+    directory = Path(config.directory)
+    if config.directory and (problem := directory_problem(directory) or denied(directory, config.user)):
         found.append(("directory", config.directory, problem))
     found += _command(config)
-    if config.user and not _user_exists(config.user):
+    if config.user and not config.user.isdigit() and _account(config.user) is None:
         found.append(("user", config.user, f"user {config.user} does not exist"))
     return [
         Issue("path_invalid", source, config.name, problem, {"setting": setting, "path": path, "file": config.file})
@@ -79,13 +81,12 @@ def _command(config: ServiceConfig) -> list[tuple[str, str, str]]:
     parts = words(config.command)
     if not parts:
         return []
-    program = which(parts[0], config.environment.get("PATH", os.environ.get("PATH", os.defpath)))
-    if not program.startswith("/"):
-        if "/" in program:
-            program = str(Path(config.directory or "/") / program)
-        else:
-            return [("command", parts[0], f"program {parts[0]} is not on the path")]
-    problem = program_problem(Path(program))
+    path = config.environment.get("PATH", os.environ.get("PATH", os.defpath))
+    program = parts[0] if "/" in parts[0] else shutil.which(parts[0], path=path)
+    if program is None:
+        return [("command", parts[0], f"program {parts[0]} is not on the path")]
+    program = str(Path(config.directory or "/") / program)
+    problem = program_problem(Path(program)) or denied(Path(program), config.user)
     if problem:
         return [("command", program, problem)]
     return _script(program, parts)
@@ -99,9 +100,28 @@ def _script(program: str, parts: list[str]) -> list[tuple[str, str, str]]:
     return []
 
 
-def _user_exists(user: str) -> bool:
+def _account(user: str) -> pwd.struct_passwd | None:
     try:
-        pwd.getpwnam(user)
+        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
-        return user.isdigit()
-    return True
+        return None
+
+
+def denied(path: Path, user: str) -> str | None:
+    """Return what keeps the user of a service from entering a directory or running a program, None when nothing does.
+
+    Decided by owner, groups and mode bits, for another user than this process's; access lists are not looked at.
+    """
+    account = _account(user) if user else None
+    if account is None or account.pw_uid == 0:
+        return None
+    groups = os.getgrouplist(account.pw_name, account.pw_gid)
+    for part in (*reversed(path.parents), path):
+        try:
+            state = part.stat()
+        except OSError:  # this process may not look either
+            return None
+        others = stat.S_IXGRP if state.st_gid in groups else stat.S_IXOTH
+        if not state.st_mode & (stat.S_IXUSR if state.st_uid == account.pw_uid else others):
+            return f"user {user} may not {'enter' if part.is_dir() else 'run'} {part}"
+    return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, cast
 
 from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Rename, Source
 from dbsafety_runtime.storage.lite import forbid_open_transaction
@@ -15,6 +18,9 @@ CHUNK_LINES: Final = 14
 LONGEST_FILE: Final = 2_097_152
 MOST_COMMITS: Final = 2_000
 GIT_SECONDS: Final = 20.0
+LONGEST_OUTPUT: Final = 16_777_216
+FOREIGN: Final = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
+FETCH_NOTHING: Final = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
 LOG_FORMAT: Final = "--format=%x1e%H%x1f%ct%x1f%s%x1f%b%x1f"
 
 
@@ -55,14 +61,30 @@ def chunks_of(text: str, revision: str = "") -> Iterator[Chunk]:
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
-    """Run git on a repository that may belong to another user; None when it is no repository or takes too long."""
+    """Return what git says, None when it is no repository; of what is too long or takes too long, the beginning.
+
+    The repository may belong to somebody else, so nothing that its configuration names is run, and nothing is fetched.
+    """
     forbid_open_transaction("git")
-    command = ["git", "-c", f"safe.directory={repository}", "-C", str(repository), *arguments]
+    command = ["git", *FOREIGN, "-C", str(repository), *arguments]
+    quiet = subprocess.DEVNULL
     try:
-        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired):
+        process = subprocess.Popen(
+            command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, env={**os.environ, **FETCH_NOTHING}
+        )
+    except OSError:
         return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    with process:
+        alarm = threading.Timer(GIT_SECONDS, process.kill)
+        alarm.start()
+        output = cast("IO[bytes]", process.stdout).read(LONGEST_OUTPUT + 1)
+        if len(output) > LONGEST_OUTPUT:
+            process.kill()
+        process.wait()
+        alarm.cancel()
+    if process.returncode == -signal.SIGKILL:
+        output = output.rpartition(b"\x1e")[0]  # the last commit is not complete
+    return output.decode("utf-8", "replace") if process.returncode in (0, -signal.SIGKILL) else None
 
 
 def _head(folder: Path) -> str:

@@ -94,7 +94,8 @@ class SystemdManager:
         block = {key: value for found in blocks(text) for key, value in found.items()}
         if not block.get("FragmentPath"):
             return None
-        return unitfile.load(service, Path(block["FragmentPath"]), tuple(map(Path, block["DropInPaths"].split())))
+        drop_ins = tuple(map(Path, block.get("DropInPaths", "").split()))
+        return unitfile.load(service, Path(block["FragmentPath"]), drop_ins)
 
     def log_tail(self, service: str) -> str:
         """Return the last 100 lines of a unit's log."""

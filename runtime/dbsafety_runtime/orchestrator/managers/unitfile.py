@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import socket
@@ -72,7 +71,11 @@ def expand(text: str, unit: str) -> str:
 
 def _read(file: Path, problems: list[str]) -> str:
     try:
-        return file.read_bytes()[:LONGEST_FILE].decode("utf-8")
+        if not file.is_file():  # reading a pipe or a device might never end
+            problems.append(f"{file}: {'no regular file' if file.exists() else 'does not exist'}")
+            return ""
+        with file.open("rb") as content:
+            return content.read(LONGEST_FILE).decode("utf-8")
     except OSError as error:
         problems.append(f"{file}: cannot be read: {error.strerror}")
     except UnicodeDecodeError:
@@ -119,27 +122,3 @@ def words(command: str) -> list[str]:
         return shlex.split(command)
     except ValueError:
         return command.split()
-
-
-def drop_ins_of(unit: str, folders: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Return a unit's drop-in files in the order systemd applies them: by file name, earlier folders win."""
-    found: dict[str, Path] = {}
-    names = [f"{unit}.d"]
-    if "@" in unit:
-        names.append(f"{unit.partition('@')[0]}@.service.d")
-    for folder in folders:
-        for name in names:
-            for file in sorted((folder / name).glob("*.conf")):
-                found.setdefault(file.name, file)
-    return tuple(found[name] for name in sorted(found))
-
-
-def which(program: str, path: str = os.defpath) -> str:
-    """Return the absolute path of a program name, the name itself when it is none or already absolute."""
-    if "/" in program:
-        return program
-    for folder in path.split(os.pathsep):
-        candidate = Path(folder) / program
-        if candidate.is_file():
-            return str(candidate)
-    return program
