@@ -21,6 +21,7 @@ from dbsafety.model.rewrite import (
     SetHandlerType,
     SetKeyword,
     WrapInWith,
+    WrapItem,
 )
 
 
@@ -82,6 +83,8 @@ class _Rewriter:
                 self._index.find(handler, ast.ExceptHandler, "the handler").type = _expression(text)
             case SetKeyword(call, name, value, position):
                 set_keyword(self._index.find(call, ast.Call, "the call"), name, _expression(value), position)
+            case WrapItem(span, function, then):
+                wrap_item(self._tree, self._index.find(span, ast.expr, "the expression"), function, then)
 
     def _insert(self, rewrite: InsertFirst | InsertBefore) -> None:
         match rewrite:
@@ -146,6 +149,22 @@ def set_keyword(call: ast.Call, name: str, value: ast.expr, position: int | None
             call.args[position] = value
             return
     call.keywords.append(ast.keyword(name, value))
+
+
+def wrap_item(tree: ast.Module, entered: ast.expr, function: str, then: str) -> None:
+    """Change the `with` statement that enters the expression in place as `WrapItem` says.
+
+    Raises FixRefused when no item of a `with` statement is that expression.
+    """
+    for block in ast.walk(tree):
+        if not isinstance(block, ast.With | ast.AsyncWith):
+            continue
+        for at, item in enumerate(block.items):
+            if item.context_expr is entered:
+                item.context_expr = ast.Call(_expression(function), [entered], [])
+                block.items.insert(at + 1, ast.withitem(_expression(then)))
+                return
+    raise FixRefused(f"no `with` enters the expression at line {entered.lineno}")
 
 
 def _expression(text: str) -> ast.expr:

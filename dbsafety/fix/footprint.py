@@ -18,6 +18,7 @@ from dbsafety.model.rewrite import (
     SetHandlerType,
     SetKeyword,
     WrapInWith,
+    WrapItem,
 )
 from dbsafety.model.span import Span
 from dbsafety.source.text import SourceText
@@ -71,7 +72,7 @@ def import_lines(tree: ast.Module, text: SourceText) -> Lines:
 def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines, Lines]:
     """What a rewrite claims and where its edits may lie."""
     match rewrite:
-        case ReplaceExpression(span) | SetKeyword(call=span):
+        case ReplaceExpression(span) | SetKeyword(call=span) | WrapItem(span):
             return _both(_span(span))
         case DeleteComment(span):
             # When the last line goes and had no line end, the one before it loses its own.

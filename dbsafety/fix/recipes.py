@@ -9,6 +9,7 @@ from typing import cast
 import libcst as cst
 
 from dbsafety.fix.arguments import set_keyword
+from dbsafety.fix.items import wrapped
 from dbsafety.fix.imports import add_imports
 from dbsafety.fix.locate import AnyStatement, Handler, ParsedFile, Statement
 from dbsafety.fix.snippets import expression, pass_line
@@ -26,6 +27,7 @@ from dbsafety.model.rewrite import (
     SetHandlerType,
     SetKeyword,
     WrapInWith,
+    WrapItem,
 )
 from dbsafety.model.span import Span
 
@@ -50,6 +52,8 @@ def rewritten(parsed: ParsedFile, plans: Iterable[FixPlan], imports: Sequence[En
         raise FixRefused("the code is nested too deeply to be rewritten") from error
     if changes.suites.targets() - changes.suites.done:
         raise FixRefused("a statement to change is not in a block of statements")
+    if changes.items:
+        raise FixRefused("an expression to wrap is not entered by a `with` statement")
     return code
 
 
@@ -61,6 +65,7 @@ class _Changes:
     suites: SuiteChanges = field(default_factory=SuiteChanges)
     nodes: dict[cst.CSTNode, list[Callable[[cst.CSTNode], cst.CSTNode]]] = field(default_factory=dict)
     comments: dict[cst.Comment, str] = field(default_factory=dict)
+    items: dict[cst.BaseExpression, WrapItem] = field(default_factory=dict)
 
     def add(self, rewrite: Rewrite, parsed: ParsedFile) -> None:
         """Translate one rewrite. Raises FixRefused when its span does not name exactly one node."""
@@ -74,6 +79,8 @@ class _Changes:
                 self._then(clause, lambda node: _retyped(node, text))
             case SetKeyword(call, name, value, position):
                 self._keyword(parsed, call, name, value, position)
+            case WrapItem(span):
+                self.items[parsed.find(span, cst.BaseExpression, "the expression")] = rewrite
             case DeleteComment(span, replacement):
                 comment, start, end = parsed.comment(span)
                 text = self.comments.get(comment, comment.value)
@@ -143,7 +150,9 @@ class _Pass(cst.CSTTransformer):
         node: cst.CSTNode = updated_node
         for change in self._changes.nodes.get(original_node, ()):
             node = change(node)
-        if isinstance(original_node, cst.EmptyLine | cst.TrailingWhitespace):
+        if isinstance(original_node, cst.With) and isinstance(node, cst.With):
+            node = wrapped(original_node, node, self._changes.items)
+        elif isinstance(original_node, cst.EmptyLine | cst.TrailingWhitespace):
             line = self._uncommented(original_node, node)
             if line is None:
                 return cst.RemoveFromParent()

@@ -83,6 +83,18 @@ class WrapInWith:
 
 
 @dataclass(frozen=True, slots=True)
+class WrapItem:
+    """Hand the expression of the `with` item at `span` to `function`, and enter `then` as an item right after it.
+
+    `with connect() as conn:` becomes `with closing(connect()) as conn, conn:` for `closing` and `conn`.
+    """
+
+    span: Span
+    function: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """Put the expression statement at `statement` under `if test:`."""
 
@@ -113,6 +125,7 @@ Rewrite: TypeAlias = (
     | InsertFirst
     | InsertBefore
     | WrapInWith
+    | WrapItem
     | Guard
     | DeleteComment
     | EnsureImport

@@ -16,6 +16,7 @@ from dbsafety.model.rewrite import (
     SetHandlerType,
     SetKeyword,
     WrapInWith,
+    WrapItem,
 )
 from dbsafety.model.span import Span
 from dbsafety.source.text import SourceText
@@ -459,3 +460,31 @@ def test_a_span_that_names_no_node_is_refused() -> None:
 
 def test_code_that_is_not_python_is_refused() -> None:
     assert refused("f(a)\n", Guard(Span(1, 0, 1, 4), "b c")) == "the planned expression is not Python: 'b c'"
+
+
+WITH_ITEMS = {
+    "one": ("with c(p) as x:\n    f()\n", "with closing(c(p)) as x, x:\n    f()\n"),
+    "comment": ("with c(p) as x:  # why\n    f()\n", "with closing(c(p)) as x, x:  # why\n    f()\n"),
+    "first": ("with c(p) as x, d() as y: f()\n", "with closing(c(p)) as x, x, d() as y: f()\n"),
+    "last": ("with d() as y, c(p) as x: f()\n", "with d() as y, closing(c(p)) as x, x: f()\n"),
+    "over lines": (
+        "with c(\n    p,  # path\n    q=1,\n) as x:\n    f()\n",
+        "with closing(c(\n    p,  # path\n    q=1,\n)) as x, x:\n    f()\n",
+    ),
+    "in parentheses": (
+        "with (\n    c(p) as x,\n    d() as y,\n):\n    f()\n",
+        "with (\n    closing(c(p)) as x, x,\n    d() as y,\n):\n    f()\n",
+    ),
+    "parentheses of its own": ("with (c(p)) as x:\n    f()\n", "with closing((c(p))) as x, x:\n    f()\n"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), WITH_ITEMS.values(), ids=WITH_ITEMS)
+def test_wrap_item(before: str, after: str) -> None:
+    assert mended(before, WrapItem(span(before, "c(", ast.Call), "closing", "x")) == after
+
+
+def test_wrap_item_wants_an_item() -> None:
+    assert refused("c(p)\n", WrapItem(Span(1, 0, 1, 4), "closing", "x")) == (
+        "an expression to wrap is not entered by a `with` statement"
+    )
