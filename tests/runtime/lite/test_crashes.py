@@ -29,6 +29,23 @@ def check(found: dict[str, Any]) -> None:
     assert (found["unfinished"], found["doubled"], found["leased"], found["audit"]) == (0, 0, 0, []), point
 
 
+@pytest.mark.parametrize(
+    ("mode", "fault"), [("disk", "resource"), ("lock", "retry"), ("forward", None), ("back", None)]
+)
+def test_a_disturbance_in_the_middle_loses_and_doubles_nothing(mode: str, fault: str | None) -> None:
+    """A full disk, a stranger's lock that outlasts all patience, a wall clock a day off in either direction."""
+    done = subprocess.run(
+        [sys.executable, str(DRIVER.with_name("outage_driver.py")), mode],
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found["failed"]) >= 5 if fault else found["failed"] == []
+    assert set(found["failed"]) <= {fault}
+    assert ("cycle failed" in done.stdout) is bool(fault), "recorded, and the next cycle is tried"
+    check(found)
+
+
 def test_kill_9_at_some_points_of_a_cycle() -> None:
     points = [f"{name}:kill" for name in NAMED] + [f"lite_statement:kill@{number}" for number in (70, 120, 150)]
     results = crashes(points)

@@ -191,9 +191,9 @@ TREE: dict[str, tuple[str, list[str], str]] = {
     "relative": ("ExecStart=/bin/sh\nWorkingDirectory=srv",
                  ["{file}: WorkingDirectory=srv is not absolute"], "path is not absolute"),
     "no-user": ("ExecStart=/bin/sh\nUser=no-such-user-here", ["user no-such-user-here does not exist"], ""),
-    "no-command": ("User=root", ["{file}: no ExecStart"], "lacks both ExecStart"),
+    "no-command": ("User=root", ["{file}: no ExecStart"], "no ExecStart="),
     "garbage": ("ExecStart=/bin/sh\nwhat is this", ["{file}:3: not a setting: what is this"], "Missing '='"),
-    "unknown-key": ("ExecStart=/bin/sh\nExecStrat=/bin/sh", [], "Unknown key name 'ExecStrat'"),
+    "unknown-key": ("ExecStart=/bin/sh\nExecStrat=/bin/sh", [], "'ExecStrat' in section"),
 }  # fmt: skip
 
 
