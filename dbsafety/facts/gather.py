@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from dbsafety.facts.imports import absolute_module
 from dbsafety.facts.scopes import (
     Binding,
     BindKind,
@@ -18,7 +19,6 @@ from dbsafety.facts.scopes import (
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _TRIES = (ast.Try, ast.With, ast.AsyncWith) + ((ast.TryStar,) if hasattr(ast, "TryStar") else ())
-
 
 _LEAVES = frozenset(
     {
@@ -39,6 +39,8 @@ _PLAIN = frozenset(
     }
 )
 """Nodes of which only the children matter."""
+FILLING = frozenset({"append", "appendleft", "put", "put_nowait", "setdefault"})
+"""Methods of containers that put their last argument in."""
 
 
 def gather(tree: ast.Module, path: str, name: str, *, is_package: bool = False) -> ModuleIndex:
@@ -122,6 +124,8 @@ class _Gatherer:
         name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
         if name:
             self.index.callers.setdefault(name, []).append((node, function))
+        if name in FILLING and isinstance(callee, ast.Attribute) and node.args:
+            self._put(callee.value, Binding(BindKind.VALUE, function.scope, node, node.args[-1]))
 
     def _function(
         self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope, outer: FunctionInfo
@@ -149,7 +153,9 @@ class _Gatherer:
         self._push(node.body if not isinstance(node, ast.Lambda) else [node.body], inner, info)
 
     def _parameters(self, args: ast.arguments, scope: Scope) -> None:
-        for arg in _all_args(args):
+        for arg in (*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg):
+            if arg is None:
+                continue
             binding = Binding(BindKind.PARAMETER, scope, arg, annotation=arg.annotation)
             _add(scope, arg.arg, binding)
 
@@ -228,26 +234,61 @@ class _Gatherer:
                 _add(owner, target.id, binding)
                 if value is not None and not path:
                     self._note_target(value, Target(owner, target.id))
-            case ast.Attribute(value=ast.Name(id=base)):
-                self._bind_attribute(target, base, Binding(kind, scope, node, value, path, annotation=annotation))
+            case ast.Attribute():
+                self._bind_attribute(target, Binding(kind, scope, node, value, path, annotation=annotation))
+            case ast.Subscript() if value is not None and not path:
+                self._put(target.value, Binding(kind, scope, node, value))
             case ast.Tuple() | ast.List():
                 for position, element in enumerate(target.elts):
                     self._bind(element, value, kind, scope, node, (*path, position))
             case ast.Starred():
                 self._bind(target.value, None, BindKind.OTHER, scope, node)
 
-    def _bind_attribute(self, target: ast.Attribute, base: str, binding: Binding) -> None:
-        cls = self._class_of(base, binding.scope)
-        if cls is None:
-            return
-        cls.attributes.setdefault(target.attr, []).append(binding)
+    def _bind_attribute(self, target: ast.Attribute, binding: Binding) -> None:
+        cls, name = self._kept_in(target, binding.scope)
+        if cls is None or "." in name:
+            self.index.stores.setdefault(target.attr, []).append((target.value, binding))
+        if cls is not None:
+            cls.attributes.setdefault(name, []).append(binding)
+            self._keep(binding, cls, name)
+        elif isinstance(target.value, ast.Name):
+            owner = binding.scope.find(target.value.id)
+            if owner is not None and owner.kind == "module":
+                name = f"{target.value.id}.{target.attr}"
+                _add(owner, name, binding)
+                if binding.value is not None and not binding.path:
+                    self._note_target(binding.value, Target(owner, name))
+
+    def _kept_in(self, target: ast.expr, scope: Scope) -> tuple[ClassInfo | None, str]:
+        """The class whose instance has `target`, with its name there: `conn` for `self.conn`, `local.conn` for more."""
+        match target:
+            case ast.Attribute(value=ast.Name(id=base), attr=attr):
+                return self._class_of(base, scope), attr
+            case ast.Attribute(value=ast.Attribute(value=ast.Name(id=base), attr=outer), attr=attr):
+                return self._class_of(base, scope), f"{outer}.{attr}"
+        return None, ""
+
+    def _keep(self, binding: Binding, cls: ClassInfo, name: str) -> None:
+        """What is bound is what the instance keeps."""
         if binding.value is None or binding.path:
             return
-        self._note_target(binding.value, Target(binding.scope, target.attr, cls))
+        self._note_target(binding.value, Target(binding.scope, name, cls))
         if isinstance(binding.value, ast.Name):
             owner = binding.scope.find(binding.value.id)
             if owner is not None and owner.kind == "function":
-                owner.stored.setdefault(binding.value.id, (cls, target.attr))
+                owner.stored.setdefault(binding.value.id, (cls, name))
+
+    def _put(self, container: ast.expr, binding: Binding) -> None:
+        """A thing is put into a container: `self.pool[key] = thing`, `pool.append(thing)`."""
+        cls, name = self._kept_in(container, binding.scope)
+        if cls is not None:
+            cls.members.setdefault(name, []).append(binding)
+            self._keep(binding, cls, name)
+        elif isinstance(container, ast.Name):
+            owner = binding.scope.find(container.id)
+            if owner is not None and binding.value is not None:
+                owner.members.setdefault(container.id, []).append(binding)
+                self._note_target(binding.value, Target(owner, container.id))
 
     def _class_of(self, base: str, scope: Scope) -> ClassInfo | None:
         """The class whose instance (or, in a class method, which itself) `base` names here."""
@@ -288,18 +329,6 @@ def alternatives(value: ast.expr) -> Iterator[ast.expr]:
                 pending.append(only)
 
 
-def absolute_module(index: ModuleIndex, module: str | None, level: int) -> str:
-    """The dotted name that `from <level dots><module>` means in this module; leading dots stay when it climbs out."""
-    if not level:
-        return module or ""
-    parts = index.name.split(".") if index.name else []
-    drop = level - 1 if index.is_package else level
-    if drop > len(parts):
-        return "." * level + (module or "")
-    base = parts[: len(parts) - drop]
-    return ".".join([*base, module] if module else base)
-
-
 def _owner(scope: Scope, name: str) -> Scope:
     if name in scope.global_names:
         return scope.module_scope()
@@ -310,16 +339,6 @@ def _owner(scope: Scope, name: str) -> Scope:
 
 def _add(scope: Scope, name: str, binding: Binding) -> None:
     scope.bindings.setdefault(name, []).append(binding)
-
-
-def _all_args(args: ast.arguments) -> Iterator[ast.arg]:
-    yield from args.posonlyargs
-    yield from args.args
-    if args.vararg is not None:
-        yield args.vararg
-    yield from args.kwonlyargs
-    if args.kwarg is not None:
-        yield args.kwarg
 
 
 def _is_static(node: FunctionNode) -> bool:

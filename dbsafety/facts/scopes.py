@@ -52,7 +52,8 @@ class Scope:
     """A module, class or function body with the names it binds.
 
     `qualname` is the dotted name inside the module ("" for the module itself). `stored` tells under which attribute a
-    local name is also kept: `self.conn = conn` records `conn -> (class, "conn")`.
+    local name is also kept: `self.conn = conn` records `conn -> (class, "conn")`. `members` are the things that are
+    put into the container a name holds. A module also binds `name.attribute` where code assigns to that.
     """
 
     kind: str
@@ -64,6 +65,7 @@ class Scope:
     global_names: set[str] = field(default_factory=set)
     function: FunctionInfo | None = None
     stored: dict[str, tuple[ClassInfo, str]] = field(default_factory=dict)
+    members: dict[str, list[Binding]] = field(default_factory=dict)
 
     def find(self, name: str) -> Scope | None:
         """The scope that binds `name` as Python looks it up from here; class bodies are skipped from inside."""
@@ -130,7 +132,11 @@ class FunctionInfo:
 
 @dataclass(slots=True, eq=False)
 class ClassInfo:
-    """A class: its base expressions, its own methods, and what any of its methods assigns to `self.<name>`."""
+    """A class: its base expressions, its own methods, and what any of its methods assigns to `self.<name>`.
+
+    What is assigned to `self.<name>.<attribute>` is an attribute of that dotted name. `members` are the things put into
+    the container that an attribute holds.
+    """
 
     node: ast.ClassDef
     qualname: str
@@ -138,6 +144,7 @@ class ClassInfo:
     module: ModuleIndex
     methods: dict[str, FunctionInfo] = field(default_factory=dict)
     attributes: dict[str, list[Binding]] = field(default_factory=dict)
+    members: dict[str, list[Binding]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -159,7 +166,7 @@ class ModuleIndex:
     """Everything gathered from one module in one pass.
 
     `targets` maps `id` of an expression to what it is bound to; `callers` maps the last part of a callee's name to
-    the calls of it; `parents` maps `id` of a node to its parent (calls, attributes and statements only).
+    the calls of it; `stores` maps an attribute's name to the objects other than `self` to which it is assigned.
     """
 
     path: str
@@ -172,6 +179,7 @@ class ModuleIndex:
     classes: list[ClassInfo] = field(default_factory=list)
     targets: dict[int, Target] = field(default_factory=dict)
     callers: dict[str, list[tuple[ast.Call, FunctionInfo]]] = field(default_factory=dict)
+    stores: dict[str, list[tuple[ast.expr, Binding]]] = field(default_factory=dict)
     star_imports: list[str] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
 

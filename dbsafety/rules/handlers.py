@@ -7,6 +7,7 @@ from enum import Enum
 
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import End, Swallow
+from dbsafety.typestate.values import handles
 
 
 class Verdict(Enum):
@@ -43,7 +44,7 @@ def _plain_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
         if End.FUNCTION in ends:
             return Verdict.KEEPS_LOCK
         return Verdict.COMMITTED if End.COMMIT in ends else Verdict.NONE
-    if End.RETRY in ends:
+    if End.RETRY in ends and not _is_brought(view, swallow):
         return Verdict.LOST_ROWS if _writes(view, swallow) else Verdict.USED_ABORTED
     if End.FUNCTION in ends or End.STATEMENT in ends:
         return Verdict.LEFT_ABORTED
@@ -61,6 +62,17 @@ def _writes(view: FunctionView, swallow: Swallow) -> bool:
     if not any(isinstance(name, ast.Name) and name.id in targets for name in ast.walk(node)):
         return False
     return any(op.statement.writes for op in view.frame.call(node).ops if op.key == swallow.subject.key)
+
+
+def _is_brought(view: FunctionView, swallow: Swallow) -> bool:
+    """Whether each turn of the loop brings another connection."""
+    failing = swallow.fails.get(End.RETRY)
+    loop = enclosing_loop(view, failing.node) if failing is not None and failing.node is not None else None
+    if not isinstance(loop, (ast.For, ast.AsyncFor)):
+        return False
+    names = (name for name in ast.walk(loop.target) if isinstance(name, ast.Name))
+    brought = (handle for name in names for handle in handles(view.resolver.evaluate(name, view.scope)))
+    return any(handle.key == swallow.subject.key for handle in brought)
 
 
 def enclosing_loop(view: FunctionView, node: ast.AST) -> ast.For | ast.AsyncFor | ast.While | None:

@@ -9,6 +9,7 @@ from dbsafety.drivers.spec import AutocommitSwitch, ConstructorSpec, DriverSpec,
 from dbsafety.facts.scopes import Scope, Target
 from dbsafety.typestate.attributes import defining_class
 from dbsafety.typestate.values import (
+    EMPTY,
     Class,
     Evaluator,
     External,
@@ -16,6 +17,7 @@ from dbsafety.typestate.values import (
     Instance,
     Key,
     Mode,
+    Value,
     class_key,
     merge_modes,
     param_key,
@@ -36,6 +38,16 @@ def opened(
     if made is not None and made.autocommit is not None:
         mode = Mode.AUTOCOMMIT if made.autocommit else Mode.TRANSACTION
     return Handle(spec.name, kind, key_for(resolver, call, scope), mode)
+
+
+def ready_made(found: tuple[DriverSpec, HandleKind] | None, name: str) -> frozenset[Value]:
+    """The handle that a driver's module offers under a dotted name (`django.db.connection`)."""
+    if found is None:
+        return EMPTY
+    spec, kind = found
+    module, _, last = name.rpartition(".")
+    mode = Mode.AUTOCOMMIT if spec.default_autocommit else Mode.TRANSACTION
+    return frozenset((Handle(spec.name, kind, Key("global", module, last), mode),))
 
 
 def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "") -> Key:

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, FunctionInfo
 from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.containers import filled, unpack
 from dbsafety.typestate.values import (
     EMPTY,
     Class,
-    Elements,
     Evaluator,
     External,
     Function,
     Handle,
-    Items,
+    Instance,
     Key,
     Mode,
     Value,
@@ -95,7 +95,18 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
             bound = _bound(resolver, binding, key)
             foreign = current.module.path != cls.module.path
             gathered |= {from_other_module(value) for value in bound} if foreign else bound
+        gathered |= filled(resolver, current.members.get(name, ()))
+        gathered.update(_stored(resolver, current, name, key))
     return frozenset(seen_from(resolver, cls, _kept(value, key)) for value in gathered)
+
+
+def _stored(resolver: Evaluator, cls: ClassInfo, name: str, key: Key) -> Iterator[Value]:
+    """What the module assigns to the attribute of an instance that has another name than `self`."""
+    for base, binding in cls.module.stores.get(name, ()):
+        owners = resolver.evaluate(base, binding.scope)
+        if any(isinstance(owner, Class | Instance) and owner.info is cls for owner in owners):
+            for value in _bound(resolver, binding, key):
+                yield value.moved(key) if isinstance(value, Handle) else value
 
 
 def seen_from(resolver: Evaluator, cls: ClassInfo, value: Value) -> Value:
@@ -121,7 +132,7 @@ def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
     values: frozenset[Value] = EMPTY
     match binding.kind:
         case BindKind.VALUE:
-            values = _unpacked(resolver.evaluate(binding.value, binding.scope), binding.path)
+            values = unpack(resolver.evaluate(binding.value, binding.scope), binding.path)
         case BindKind.WITH:
             values = resolver.entered(resolver.evaluate(binding.value, binding.scope))
         case BindKind.IMPORT:
@@ -130,18 +141,6 @@ def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
             values = frozenset((Class(binding.cls),))
     if binding.annotation is not None and not any(isinstance(v, Handle) for v in values):
         values |= annotated(resolver, binding.annotation, binding.scope, key)
-    return values
-
-
-def _unpacked(values: frozenset[Value], path: tuple[int, ...]) -> frozenset[Value]:
-    for position in path:
-        step: set[Value] = set()
-        for value in values:
-            if isinstance(value, Items) and position < len(value.items):
-                step |= value.items[position]
-            elif isinstance(value, Elements):
-                step |= value.inner
-        values = frozenset(step)
     return values
 
 

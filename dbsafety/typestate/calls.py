@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import replace
 
-from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.drivers.spec import Effect, HandleKind, MethodSpec
 from dbsafety.facts.scopes import FunctionInfo, Scope
 from dbsafety.typestate import allocate
 from dbsafety.typestate.attributes import seen_from
@@ -19,6 +19,7 @@ from dbsafety.typestate.values import (
     Function,
     Handle,
     Instance,
+    Items,
     Key,
     Manager,
     ManagerKind,
@@ -34,6 +35,8 @@ _MANAGERS = {
     "contextlib.ExitStack": ManagerKind.STACK,
     "contextlib.AsyncExitStack": ManagerKind.STACK,
 }
+_TAKING = frozenset({"get", "get_nowait", "pop", "popleft", "setdefault"})
+"""Methods of containers that give something out of it."""
 _CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 _GENERATOR_MANAGERS = frozenset({"contextlib.contextmanager", "contextlib.asynccontextmanager"})
 _PASS_THROUGH = frozenset({"typing.cast", "next", "iter", "reversed", "sorted", "list", "tuple", "enumerate"})
@@ -43,22 +46,34 @@ def evaluate_call(resolver: Evaluator, call: ast.Call, scope: Scope) -> frozense
     """What the call may return."""
     func = call.func
     if isinstance(func, ast.Attribute):
-        bases = resolver.evaluate(func.value, scope)
-        direct: set[Value] = set()
-        for base in bases:
-            if isinstance(base, Handle):
-                direct |= _method(resolver, call, scope, base, func.attr)
-            elif isinstance(base, Manager) and base.kind is ManagerKind.STACK:
-                if func.attr in ("enter_context", "enter_async_context") and call.args:
-                    direct |= resolver.entered(resolver.evaluate(call.args[0], scope))
-            elif isinstance(base, Elements) and func.attr in ("get", "pop", "setdefault", "popleft", "values"):
-                direct |= base.inner if func.attr != "values" else {Elements(base.inner)}
+        if func.attr == "__new__" and call.args:
+            made = resolver.evaluate(call.args[0], scope)
+            return frozenset(Instance(v.info) for v in made if isinstance(v, Class))
+        direct: frozenset[Value] = frozenset().union(
+            *(_of_base(resolver, call, scope, func.attr, base) for base in resolver.evaluate(func.value, scope))
+        )
         if direct:
-            return frozenset(direct)
+            return direct
     found: set[Value] = set()
     for callee in resolver.evaluate(func, scope):
         found |= _called(resolver, call, scope, callee)
     return frozenset(found)
+
+
+def _of_base(resolver: Evaluator, call: ast.Call, scope: Scope, name: str, base: Value) -> frozenset[Value]:
+    """What the method `name` of a handle, a container or a stack of managers returns."""
+    match base:
+        case Handle():
+            return frozenset(_method(resolver, call, scope, base, name))
+        case Manager(kind=ManagerKind.STACK) if name in ("enter_context", "enter_async_context") and call.args:
+            return resolver.entered(resolver.evaluate(call.args[0], scope))
+        case Elements(inner=inner) if name in _TAKING:
+            return inner
+        case Elements() if name == "values":
+            return frozenset((base,))
+        case Elements(inner=inner) if name == "items":
+            return frozenset((Elements(frozenset((Items((EMPTY, inner)),))),))
+    return EMPTY
 
 
 def _called(resolver: Evaluator, call: ast.Call, scope: Scope, callee: Value) -> frozenset[Value]:
@@ -93,6 +108,8 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
     if dotted == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
         name = call.args[1].value
         bases = resolver.evaluate(call.args[0], scope)
+        if not bases:
+            return resolver.nested(call.args[0], str(name), scope)
         return frozenset().union(*(resolver.attribute(base, str(name)) for base in bases))
     if dotted == "super":
         return _super(resolver, scope)
@@ -134,7 +151,16 @@ def _method(resolver: Evaluator, call: ast.Call, scope: Scope, base: Handle, nam
         pooled = base.kind is HandleKind.POOL
         told = replace(made, pooled=pooled, mode=base.mode, confidence=base.confidence, enters=method.enters)
         return frozenset((told,))
-    return frozenset((replace(base, kind=method.returns, enters=method.enters, savepoint=method.savepoint),))
+    made = replace(base, kind=method.returns, enters=method.enters, savepoint=method.savepoint)
+    return frozenset((replace(made, server_side=_is_server_side(call, method)),))
+
+
+def _is_server_side(call: ast.Call, method: MethodSpec) -> bool:
+    """Whether the parameter is given that makes the cursor a server-side one."""
+    if method.server_side is None:
+        return False
+    given = [*call.args[:1], *(k.value for k in call.keywords if k.arg == method.server_side)]
+    return any(not (isinstance(node, ast.Constant) and node.value is None) for node in given)
 
 
 def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Function) -> frozenset[Value]:

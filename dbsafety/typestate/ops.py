@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, MethodSpec
 from dbsafety.facts.constants import text_of
+from dbsafety.facts.gather import FILLING
 from dbsafety.facts.scopes import BindKind, ClassInfo, Scope
-from dbsafety.facts.sql import UNKNOWN, Statement, classify
+from dbsafety.facts.sql import UNKNOWN, Statement, Verb, classify
 from dbsafety.typestate.allocate import method_mode
 from dbsafety.typestate.attributes import has_unknown_base, method
 from dbsafety.typestate.calls import is_generator_manager
 from dbsafety.typestate.values import (
     Class,
+    Elements,
     Evaluator,
     External,
     Function,
@@ -97,7 +99,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         receivers = handles(resolver.evaluate(func.value, place))
         for receiver in receivers:
             ops.extend(_method_ops(resolver, call, scope, receiver, func.attr, weak=_several(receivers)))
-        known = bool(receivers)
+        known = bool(receivers) or (func.attr in FILLING and _is_container(resolver.evaluate(func.value, place)))
     callees = resolver.evaluate(call.func, scope) if not known else frozenset()
     for callee in callees:
         known = True
@@ -138,6 +140,11 @@ def _unaliased(func: ast.expr, scope: Scope) -> tuple[ast.expr, Scope]:
         if isinstance(value, ast.Attribute):
             return value, bindings[0].scope
     return func, scope
+
+
+def _is_container(values: frozenset[Value]) -> bool:
+    """Whether handles are kept in the thing."""
+    return any(isinstance(value, Elements) and handles(value.inner) for value in values)
 
 
 def _several(receivers: tuple[Handle, ...]) -> bool:
@@ -189,6 +196,9 @@ def _method_ops(
     if receiver.kind is HandleKind.CURSOR and effect in (Effect.CLOSE, Effect.COMMIT, Effect.ROLLBACK):
         effect = Effect.NEUTRAL
     if receiver.kind in (HandleKind.POOL, HandleKind.FACTORY):
+        return
+    if receiver.server_side and effect is Effect.FETCH:
+        yield Op(receiver.key, Effect.EXECUTE, spec, receiver, Statement(Verb.READ, "FETCH"), weak=weak)
         return
     text = _sql_text(call, scope, method_spec)
     yield Op(receiver.key, effect, spec, receiver, classify(text), text, weak=weak)

@@ -152,7 +152,7 @@ def _is_static(function: FunctionInfo) -> bool:
 
 
 def _is_class_method(function: FunctionInfo) -> bool:
-    return _decorated(function, "classmethod")
+    return function.qualname.endswith(".__new__") or _decorated(function, "classmethod")
 
 
 def _decorated(function: FunctionInfo, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
-from dbsafety.typestate import attributes, calls, evidence, managers, parameters
+from dbsafety.typestate import allocate, attributes, calls, containers, evidence, managers, parameters
 from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.memory import Memory, Store
 from dbsafety.typestate.reaching import reaching
@@ -125,16 +125,21 @@ class Resolver:
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
                 found = (self._attribute_seen_from(scope, base, attr) for base in bases)
-                return _union(found) if bases else self._by_owner(value, attr, scope)
+                return _union(found) if bases else self.nested(value, attr, scope) or self._by_owner(value, attr, scope)
             case ast.Call():
                 return calls.evaluate_call(self, node, scope)
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
                 return self.evaluate(value, scope)
             case ast.Subscript(value=value, slice=index):
-                return _union(_item(base, index) for base in self.evaluate(value, scope))
+                return _union(self._item(base, index) for base in self.evaluate(value, scope))
             case ast.Lambda():
                 return _lambda(node, _index_of(scope))
         return self._composed(node, scope)
+
+    def _item(self, base: Value, index: ast.expr) -> frozenset[Value]:
+        if isinstance(base, External):
+            return allocate.ready_made(self.table.container(base.dotted), f"{base.dotted}[{ast.unparse(index)}]")
+        return containers.item(base, index)
 
     def _composed(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
         """Displays, comprehensions, and choices between expressions."""
@@ -165,6 +170,18 @@ class Resolver:
                 return found
         return frozenset((External(name),)) if name in _BUILTINS else EMPTY
 
+    def nested(self, value: ast.expr, attr: str, scope: Scope) -> frozenset[Value]:
+        """`self.local.conn` or `local.conn`, where nothing is known of `local` but what code assigns to it."""
+        match value:
+            case ast.Name(id=base):
+                owner = scope.find(base)
+                name = f"{base}.{attr}"
+                return self.variable(owner, name) if owner is not None and name in owner.bindings else EMPTY
+            case ast.Attribute(value=ast.Name() as base, attr=outer):
+                owners = self.evaluate(base, scope)
+                return _union(self.attribute(v, f"{outer}.{attr}") for v in owners if isinstance(v, Class | Instance))
+        return EMPTY
+
     def _by_owner(self, value: ast.expr, attr: str, scope: Scope) -> frozenset[Value]:
         """`something.attr`, where one class of the module alone keeps a handle under that name."""
         function = scope.module_scope().function
@@ -191,6 +208,7 @@ class Resolver:
         values: set[Value] = set()
         for binding in reaching(owner, name, use):
             values |= self.bound(binding, owner, name)
+        values |= containers.filled(self, owner.members.get(name, ()))
         stored = owner.stored.get(name)
         if stored is not None:
             cls = attributes.defining_class(self, *stored)
@@ -203,15 +221,15 @@ class Resolver:
         """What one binding gives the name."""
         match binding.kind:
             case BindKind.VALUE:
-                values = _unpack(self.evaluate(binding.value, binding.scope), binding.path)
+                values = containers.unpack(self.evaluate(binding.value, binding.scope), binding.path)
                 if not any(isinstance(v, Handle) for v in values) and binding.annotation is not None:
                     values |= annotated(self, binding.annotation, owner, scope_key(owner, name))
                 return values
             case BindKind.WITH:
-                return _unpack(self.entered(self.evaluate(binding.value, binding.scope)), binding.path)
+                return containers.unpack(self.entered(self.evaluate(binding.value, binding.scope)), binding.path)
             case BindKind.ELEMENT:
-                inner = _union(_elements(value) for value in self.evaluate(binding.value, binding.scope))
-                return _unpack(inner, binding.path)
+                inner = _union(containers.elements_of(value) for value in self.evaluate(binding.value, binding.scope))
+                return containers.unpack(inner, binding.path)
             case BindKind.IMPORT:
                 return self.dotted(binding.dotted, binding.scope.module)
             case BindKind.FUNCTION if binding.function is not None:
@@ -225,6 +243,9 @@ class Resolver:
     def dotted(self, name: str, near: str) -> frozenset[Value]:
         """What a dotted name means in the file `near`: a driver's name, a project member, or something external."""
         canonical = self.table.canonical(name)
+        ready = allocate.ready_made(self.table.object(canonical), canonical)
+        if ready:
+            return ready
         if self._is_known(canonical):
             return frozenset((External(canonical),))
         found = self.program.split(name, near)
@@ -296,37 +317,6 @@ def _rekey(value: Value, old: set[Key], new: Key) -> Value:
     if isinstance(value, Handle) and (value.key in old or value.key.kind in ("site", "param")):
         return value.moved(new)
     return value
-
-
-def _unpack(values: frozenset[Value], path: tuple[int, ...]) -> frozenset[Value]:
-    for position in path:
-        values = _union(_at(value, position) for value in values)
-    return values
-
-
-def _at(value: Value, position: int) -> frozenset[Value]:
-    if isinstance(value, Items):
-        return value.items[position] if position < len(value.items) else EMPTY
-    return value.inner if isinstance(value, Elements) else EMPTY
-
-
-def _item(base: Value, index: ast.expr) -> frozenset[Value]:
-    match base, index:
-        case Items(items=items), ast.Constant(value=int() as position) if -len(items) <= position < len(items):
-            return items[position]
-        case Items(), _:
-            return _elements(base)
-        case Elements(inner=inner), _:
-            return inner
-        case External(dotted=dotted), _ if dotted:
-            return EMPTY
-    return EMPTY
-
-
-def _elements(value: Value) -> frozenset[Value]:
-    if isinstance(value, Items):
-        return _union(value.items)
-    return value.inner if isinstance(value, Elements) else EMPTY
 
 
 def _handle_attribute(table: DriverTable, base: Handle, name: str) -> frozenset[Value]:

@@ -46,7 +46,8 @@ class Handle:
     """A connection, cursor, pool or transaction object; `key` is that of the connection behind it.
 
     `enters` is the kind of handle that a block on it binds, None for the handle itself (a transaction binds nothing).
-    `savepoint` marks a transaction inside another.
+    `savepoint` marks a transaction inside another, `server_side` a cursor whose rows stay on the server, so that a
+    fetch sends a statement (fact B15).
     """
 
     driver: str
@@ -57,6 +58,7 @@ class Handle:
     pooled: bool = False
     enters: HandleKind | None = None
     savepoint: bool = False
+    server_side: bool = False
 
     def moved(self, key: Key) -> Handle:
         """The same handle under another key."""
@@ -163,6 +165,9 @@ class Evaluator(Protocol):
 
     def entered(self, values: Iterable[Value]) -> frozenset[Value]:
         """What `with value as name` binds."""
+
+    def nested(self, value: ast.expr, attr: str, scope: Scope) -> frozenset[Value]:
+        """What `value.attr` may be where nothing is known of `value` but what code assigns to it."""
 
     def parameter(self, function: FunctionInfo, name: str) -> frozenset[Value]:
         """What a parameter may be."""

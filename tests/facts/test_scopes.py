@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import pytest
 
-from dbsafety.facts.gather import absolute_module, gather
+from dbsafety.facts.gather import gather
+from dbsafety.facts.imports import absolute_module
 from dbsafety.facts.scopes import BindKind, FunctionInfo, ModuleIndex
 
 
