@@ -22,8 +22,10 @@ from dbsafety_runtime.orchestrator.assembly import detectors_of, manager_of, orc
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Watch
 from dbsafety_runtime.orchestrator.health import examine
-from dbsafety_runtime.orchestrator.loop import AlreadyRunning, Orchestrator
+from dbsafety_runtime.orchestrator.loop import AlreadyRunning, Orchestrator, state_lock
 from dbsafety_runtime.orchestrator.managers.base import ManagerError
+from dbsafety_runtime.orchestrator.model import Issue
+from dbsafety_runtime.orchestrator.progress import Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.errors import SchemaMismatch, StorageFault
 
@@ -54,20 +56,15 @@ def _store(settings: OrchestratorSettings) -> Iterator[IncidentStore]:
         store.close_store()
 
 
-def _say(text: str = "") -> None:
-    click.echo(text)
-
-
 @cli.command()
 @click.pass_obj
-def run(settings: OrchestratorSettings) -> int:
+def run(settings: OrchestratorSettings) -> None:
     """Run until SIGTERM."""
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
     work = orchestrator_of(settings)
     _end_on_signals(work)
     work.run()
-    return 0
 
 
 def _end_on_signals(work: Orchestrator) -> None:
@@ -93,11 +90,11 @@ def scan(settings: OrchestratorSettings, once: bool) -> int:
     code = 0
     for look in watch.look(lambda _name: None):
         if look.scan is None:
-            _say(f"{look.name}: {look.problem}")
+            click.echo(f"{look.name}: {look.problem}")
             code = 2
             continue
         for issue in look.scan.issues:
-            _say(f"{issue.target}: {issue.type}: {issue.message}")
+            click.echo(f"{issue.target}: {issue.type}: {issue.message}")
             code = max(code, 1)
     watch.stop()
     return code
@@ -116,71 +113,89 @@ def status(settings: OrchestratorSettings, as_json: bool) -> int:
                 {"id": t.id, "target": t.issue.target, "type": t.issue.type, "status": t.status, "phase": t.phase}
                 for t in open_tasks
             ]
-            _say(json.dumps({"counts": counts, "paused": store.paused(), "open": listed}))
+            click.echo(json.dumps({"counts": counts, "paused": store.paused(), "open": listed}))
             return 0
-        _say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no tasks")
+        click.echo(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no tasks")
         if store.paused():
-            _say("paused: nothing is repaired")
+            click.echo("paused: nothing is repaired")
         for task in open_tasks:
             wait = f"since {store.clock() - task.changed_at:.0f} s"
-            _say(f"{task.id:5} {task.status:11} {wait:14} {task.issue.target}: {task.issue.message[:90]}")
+            click.echo(f"{task.id:5} {task.status:11} {wait:14} {task.issue.target}: {task.issue.message[:90]}")
     return 0
 
 
 @cli.command()
 @click.argument("task", type=int)
 @click.pass_obj
-def explain(settings: OrchestratorSettings, task: int) -> int:
+def explain(settings: OrchestratorSettings, task: int) -> None:
     """Print everything that was seen and done about a task, and why."""
     with _store(settings) as store:
         for line in operator.explain(store, task):
-            _say(line)
-    return 0
+            click.echo(line)
+
+
+@cli.command()
+@click.argument("service")
+@click.argument("message")
+@click.option("--type", "kind", default="service_failure", show_default=True, help="Kind of issue.")
+@click.pass_obj
+def enqueue(settings: OrchestratorSettings, service: str, message: str, kind: str) -> None:
+    """Hand in an issue that somebody else has seen; prints its task, and whether that was open already."""
+    issue = Issue(kind, "operator", service, message)
+    with _store(settings) as store:
+        known = store.task_exists(issue.hash)
+        click.echo(f"{store.create_task(issue)} {'existing' if known else 'new'}")
+
+
+@cli.command(name="reset-stuck")
+@click.option("--dry-run", is_flag=True, help="Only print them.")
+@click.pass_obj
+def reset_stuck(settings: OrchestratorSettings, dry_run: bool) -> None:
+    """Free the tasks a dead orchestrator has held; refused while one runs, which frees its own at its start."""
+    with _store(settings) as store, state_lock(settings.state):
+        for number in Progress(store, "operator").recover(dry_run=dry_run):
+            click.echo(f"task {number} {'is stuck' if dry_run else 'freed'}")
 
 
 @cli.command()
 @click.argument("task", type=int)
 @click.pass_obj
-def approve(settings: OrchestratorSettings, task: int) -> int:
+def approve(settings: OrchestratorSettings, task: int) -> None:
     """Let the proposed plan of an escalated task be carried out."""
     with _store(settings) as store:
         operator.approve(store, task)
-    _say(f"task {task} approved")
-    return 0
+    click.echo(f"task {task} approved")
 
 
 @cli.command()
 @click.argument("task", type=int)
 @click.option("--reason", default="no action needed", show_default=True)
 @click.pass_obj
-def reject(settings: OrchestratorSettings, task: int, reason: str) -> int:
+def reject(settings: OrchestratorSettings, task: int, reason: str) -> None:
     """Close a task without doing anything."""
     with _store(settings) as store:
         operator.reject(store, task, reason)
-    _say(f"task {task} closed")
-    return 0
+    click.echo(f"task {task} closed")
 
 
 @cli.command()
 @click.argument("target", required=False)
 @click.pass_obj
-def pause(settings: OrchestratorSettings, target: str | None) -> int:
+def pause(settings: OrchestratorSettings, target: str | None) -> None:
     """Repair nothing, or nothing of one service, until `resume`; detection goes on."""
     with _store(settings) as store:
         operator.pause(store, target, on=True)
-    _say(f"paused: {target or 'everything'}")
-    return 0
+    click.echo(f"paused: {target or 'everything'}")
 
 
 @cli.command()
 @click.argument("target", required=False)
 @click.pass_obj
-def resume(settings: OrchestratorSettings, target: str | None) -> int:
+def resume(settings: OrchestratorSettings, target: str | None) -> None:
     """Repair again."""
     with _store(settings) as store:
         operator.pause(store, target, on=False)
-    _say(f"resumed: {target or 'everything'}")
-    return 0
+    click.echo(f"resumed: {target or 'everything'}")
 
 
 @cli.command()
@@ -190,30 +205,28 @@ def health(settings: OrchestratorSettings, as_json: bool) -> int:
     """Exit with 0 when healthy, 1 when degraded, 2 when down."""
     with _store(settings) as store:
         found = examine(store, settings)
-    _say(json.dumps({"code": found.code, "reasons": found.reasons}) if as_json else found.line())
+    click.echo(json.dumps({"code": found.code, "reasons": found.reasons}) if as_json else found.line())
     return found.code
 
 
 @cli.command(name="report")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("orchestrator-report.html"), show_default=True)
 @click.pass_obj
-def report_command(settings: OrchestratorSettings, out: Path) -> int:
+def report_command(settings: OrchestratorSettings, out: Path) -> None:
     """Write the figures as one HTML page that opens without a network."""
     with _store(settings) as store:
         out.write_text(report.build(store), encoding="utf-8")
-    _say(str(out))
-    return 0
+    click.echo(str(out))
 
 
 @cli.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.pass_obj
-def backup(settings: OrchestratorSettings, target: Path) -> int:
+def backup(settings: OrchestratorSettings, target: Path) -> None:
     """Copy the database while it is in use."""
     with _store(settings) as store:
         store.db.backup(target)
-    _say(str(target))
-    return 0
+    click.echo(str(target))
 
 
 @cli.command(name="verify-audit")
@@ -223,8 +236,8 @@ def verify_audit(settings: OrchestratorSettings) -> int:
     with _store(settings) as store:
         count, problems = ledger.verify(store.db)
     for problem in problems:
-        _say(problem)
-    _say(f"{count} rows, {'complete' if not problems else f'{len(problems)} problems'}")
+        click.echo(problem)
+    click.echo(f"{count} rows, {'complete' if not problems else f'{len(problems)} problems'}")
     return 1 if problems else 0
 
 
@@ -233,7 +246,7 @@ def verify_audit(settings: OrchestratorSettings) -> int:
 def demo(out: Path) -> int:
     """Start a private supervisord with broken programs, repair them, escalate the rest, show the audit trail."""
     log.configure("json", "error")
-    return demonstration.run(out, _say)
+    return demonstration.run(out, click.echo)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,8 +9,9 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,20 @@ class AlreadyRunning(Exception):
     """Another orchestrator works on this state directory."""
 
 
+@contextmanager
+def state_lock(state: Path) -> Iterator[None]:
+    """Hold a state directory as its one orchestrator; raises AlreadyRunning."""
+    lock = os.open(state / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(f"another orchestrator holds {state}/run.lock") from None
+        yield
+    finally:
+        os.close(lock)
+
+
 @dataclass(slots=True)
 class _Running:
     task: Task
@@ -62,7 +77,8 @@ class Orchestrator:
     ) -> None:  # fmt: skip
         self.settings, self.manager, self.clock = settings, manager, clock
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = self._take_lock(settings.state / "run.lock")
+        self._held = ExitStack()
+        self._held.enter_context(state_lock(settings.state))
         self.store = IncidentStore.init_database(settings.database, clock)
         self.knowledge = Knowledge(settings.state / "knowledge.db")
         self.progress = Progress(self.store, uuid.uuid4().hex)
@@ -84,17 +100,7 @@ class Orchestrator:
         self._refreshed = -REFRESH_SECONDS
         self._log = get("orchestrator")
         recovered = self.progress.recover()
-        self._log.info("started", recovered=recovered, owner=self.progress.owner)
-
-    @staticmethod
-    def _take_lock(path: Path) -> int:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise AlreadyRunning(f"another orchestrator holds {path}") from None
-        return lock
+        self._log.info("started", recovered=len(recovered), owner=self.progress.owner)
 
     def _instance(self) -> str:
         """A name for this state directory, so that two hosts never take each other's issues for their own."""
@@ -243,5 +249,5 @@ class Orchestrator:
             self._github.shut()
         self.knowledge.close()
         self.store.close_store()
-        os.close(self._lock)
+        self._held.close()
         return finished

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from dbsafety_runtime.ops.log import get
 from dbsafety_runtime.orchestrator import actions, gate
 from dbsafety_runtime.orchestrator.agents.endpoint import AnswerRejected
 from dbsafety_runtime.orchestrator.agents.rules import GATE, PANEL, SINGLE, Agent, consult, plans_of
@@ -28,6 +29,7 @@ KNOWN, ALONE, TOGETHER, HUMAN = 1, 2, 3, 4
 MOST_ATTEMPTS: Final = 3
 FALSE_ALARM_SECONDS: Final = 900.0
 WANING: Final = 6
+LOG: Final = get("worker")
 FALSE_ALARM: Final = "UPDATE tasks SET false_alarm = 1 WHERE id = ?"
 
 
@@ -46,6 +48,7 @@ class Treatment:
 
     def step(self, task: Task) -> None:
         """Move a claimed task on by one step; raises ManagerError or a StorageFault, then it stays as it was."""
+        LOG.debug("step", task=task.id, target=task.issue.target, status=task.status)
         with self.store.db.reading():
             if task.status in ("detected", "suppressed"):
                 self._gate(task)

@@ -77,19 +77,19 @@ class Progress:
     def __init__(self, store: IncidentStore, owner: str) -> None:
         self.store, self.owner = store, owner
 
-    def recover(self) -> int:
-        """Take over from a dead predecessor: what it was applying is looked at first, never applied again."""
+    def recover(self, *, dry_run: bool = False) -> tuple[int, ...]:
+        """Take over from a dead predecessor and return its tasks: what it was applying is looked at first."""
 
-        def work(tx: LiteTx) -> int:
+        def work(tx: LiteTx) -> tuple[int, ...]:
             now, rows = self.store.clock(), tx.execute(ORPHANED, (self.owner,))
-            for task_id, status in rows:
+            for task_id, status in [] if dry_run else rows:
                 if status == "fixing":
                     tx.execute(LOOK_FIRST, (now, task_id))
                     tx.execute(APPLYING, (task_id,))
                     why = "the process died while applying: look before acting"
                     ledger.record(tx, now, task_id, "recovery", "verifying", before=status, after="verifying", why=why)
                 tx.execute(FREE, (task_id,))
-            return len(rows)
+            return tuple(row[0] for row in rows)
 
         return self.store.db.write(work)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dbsafety_runtime.ops import log
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.cli import main
@@ -20,6 +21,8 @@ from dbsafety_runtime.orchestrator.demo import settings_for, targets
 from dbsafety_runtime.orchestrator.fleet import Fleet, build
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.store import IncidentStore
+from tests.runtime.lite.bench import Bench
+from tests.runtime.lite.doubles import ScriptedManager
 
 CASES = {
     "site": {"kind": "healthy"},
@@ -145,11 +148,52 @@ def test_an_unknown_manager_or_setting_is_a_sentence(tmp_path: Path, capsys: pyt
     assert "unknown setting orchestrator.manger" in capsys.readouterr().err
 
 
+def test_issues_are_handed_in_and_stuck_tasks_freed_by_command(
+    tmp_path: Path, manager: ScriptedManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The verbs of the executor mean the same here: `enqueue` and `reset-stuck`."""
+    bench = Bench(tmp_path, manager)
+    capsys.readouterr()
+
+    def command(*words: str) -> tuple[int, str]:
+        code = main(["--state", str(bench.work.settings.state), *words])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    assert command("enqueue", "api", "disk of host 7 is slow", "--type", "alert") == (0, "1 new\n")
+    assert command("enqueue", "api", "disk of host 8 is slow", "--type", "alert") == (0, "1 existing\n")
+    task = bench.task("api")
+    assert (task.issue.source, task.issue.type, task.occurrences) == ("operator", "alert", 2)
+    bench.clock.tick(1000)
+    assert len(bench.work.progress.claim(4, 120.0)) == 1
+    code, text = command("reset-stuck")
+    assert (code, "another orchestrator holds" in text) == (2, True)
+    bench.close()
+    assert command("reset-stuck", "--dry-run") == (0, "task 1 is stuck\n")
+    assert command("reset-stuck") == (0, "task 1 freed\n")
+    assert command("reset-stuck") == (0, "")
+
+
+def test_every_log_line_names_its_thread_and_steps_run_in_workers(
+    tmp_path: Path, manager: ScriptedManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("json", "debug")
+    manager.add("api")
+    bench = Bench(tmp_path, manager)
+    bench.run(10)
+    bench.close()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert all("thread_name" in line for line in lines)
+    steps = {line["thread_name"] for line in lines if line["component"] == "worker"}
+    assert steps
+    assert steps <= {f"worker-{number}" for number in (1, 2, 3, 4)}
+
+
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for verb in ("run", "scan", "status", "explain", "approve", "reject", "pause", "resume", "health", "report",
-                 "verify-audit", "backup", "demo"):  # fmt: skip
+                 "verify-audit", "backup", "demo", "enqueue", "reset-stuck"):  # fmt: skip
         assert f"\n  {verb}" in text
 
 

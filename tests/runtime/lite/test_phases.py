@@ -345,7 +345,7 @@ def test_what_was_being_applied_is_looked_at_first_after_a_crash(
         )  # fmt: skip
     manager.set("api", "running")
     manager.calls.clear()
-    assert bench.work.progress.recover() == 1
+    assert bench.work.progress.recover() == (task.id,)
     bench.run(8)
     assert (bench.task("api").resolution, manager.calls) == ("verified", [])
 
