@@ -9,8 +9,8 @@ from typing import cast
 import libcst as cst
 
 from dbsafety.fix.arguments import set_keyword
-from dbsafety.fix.items import wrapped
 from dbsafety.fix.imports import add_imports
+from dbsafety.fix.items import wrapped
 from dbsafety.fix.locate import AnyStatement, Handler, ParsedFile, Statement
 from dbsafety.fix.snippets import expression, pass_line
 from dbsafety.fix.suites import SuiteChanges, Wrap, edited, touched

@@ -39,7 +39,7 @@ def leak_of(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) -> 
         return None
     for node in tuple(search.parents):
         step = search.steps[node.step]
-        if node.state.tx not in _OPEN or not _sends(view, step) or not _opened_by(view, opening, search, node):
+        if node.state.tx not in _OPEN or not _sends(view, step) or not is_opened_by(view, opening, search, node):
             continue
         for failed in search.successors(node):
             if failed.flight is Raised.DB:
@@ -49,7 +49,7 @@ def leak_of(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) -> 
     return None
 
 
-def _opened_by(view: FunctionView, opening: ast.Call, search: Search, node: Node) -> bool:
+def is_opened_by(view: FunctionView, opening: ast.Call, search: Search, node: Node) -> bool:
     """Whether `opening` is the last call on the way to the node that opened the connection."""
     for point in reversed(search.path(node)):
         call = search.steps[point.step].node
