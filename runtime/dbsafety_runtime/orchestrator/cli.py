@@ -96,7 +96,6 @@ def scan(settings: OrchestratorSettings, once: bool) -> int:
         for issue in look.scan.issues:
             click.echo(f"{issue.target}: {issue.type}: {issue.message}")
             code = max(code, 1)
-    watch.stop()
     return code
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import itertools
 import json
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ from dbsafety_runtime.ops.log import get
 from dbsafety_runtime.orchestrator import catalogue, gauges, ledger
 from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
-from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, Workers
+from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, launch
 from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.knowledge.sources import sources
@@ -63,6 +64,7 @@ def state_lock(state: Path) -> Iterator[None]:
 @dataclass(slots=True)
 class _Running:
     task: Task
+    worker: int
     future: Future[None]
     since: float
     overdue: bool = False
@@ -91,8 +93,6 @@ class Orchestrator:
         self.outbox = Outbox(self.store, self._github, self._instance())
         self.stop = threading.Event()
         self._watch = Watch(detectors, settings.detector_limit)
-        self._workers = Workers(settings.workers, "worker")
-        self._chores = Workers(2, "chores")
         self._running: dict[int, _Running] = {}
         self._chore: dict[str, Future[int]] = {}
         self._problems: dict[str, str | None] = {}
@@ -138,8 +138,10 @@ class Orchestrator:
             share = self._memory_share()
             longest = max(LONGEST_WAIT, 2 * self.settings.patience)
             for task in self.progress.claim(free, longest, only_verify=share >= REFUSE_WORK):
-                future = self._workers.submit(partial(self.treatment.step, task))
-                self._running[task.id] = _Running(task, future, time.monotonic())
+                taken = {item.worker for item in self._running.values()}
+                worker = next(number for number in itertools.count(1) if number not in taken)
+                future = launch(f"worker-{worker}", partial(self.treatment.step, task))
+                self._running[task.id] = _Running(task, worker, future, time.monotonic())
         return len(self._running)
 
     def _reap(self) -> None:
@@ -150,7 +152,6 @@ class Orchestrator:
             elif not item.overdue and time.monotonic() - item.since > self.settings.step_limit:
                 item.overdue = True  # the thread cannot be stopped; its place is filled, its task stays claimed
                 gauges.OVERDUE.inc()
-                self._workers.grow()
                 self._note(task_id, "orchestrator", "step overdue", status=item.task.status)
 
     def _finished(self, item: _Running) -> None:
@@ -185,7 +186,7 @@ class Orchestrator:
         error = previous.exception() if previous is not None else None
         if error is not None:
             self._note(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
-        self._chore[name] = self._chores.submit(work)
+        self._chore[name] = launch(name, work)
 
     def refresh_knowledge(self) -> int:
         """Index documents, configurations and repositories that changed; returns how many sources did."""
@@ -238,16 +239,12 @@ class Orchestrator:
     def close(self, seconds: float = 8.0) -> bool:
         """Finish running steps within the time, then close; what is left is looked at by the next start."""
         self.stop.set()
-        finished = self._workers.stop(seconds)
-        self._chores.stop(1.0)
-        self._watch.stop()
+        _, unfinished = wait([item.future for item in self._running.values()], seconds)
+        wait(self._chore.values(), 1.0)
         self._reap()
-        for item in self._running.values():
-            if not item.future.running() and not item.future.done():
-                self.progress.release(item.task, 0.0)
         if self._github is not None:
             self._github.shut()
         self.knowledge.close()
         self.store.close_store()
         self._held.close()
-        return finished
+        return not unfinished

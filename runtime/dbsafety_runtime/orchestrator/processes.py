@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 import psutil
 
 from dbsafety_runtime.orchestrator.managers.base import Manager
 from dbsafety_runtime.orchestrator.model import Service
-
-TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
-LISTEN: Final = "0A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +32,11 @@ def describe(pid: int) -> Process | None:
 
 def listeners() -> dict[int, int]:
     """Return the listening TCP ports and who listens; 0 where this user may not know."""
-    found = {port: 0 for table in TABLES if table.exists() for port in _ports(table.read_text(encoding="ascii"))}
-    try:
-        connections = psutil.net_connections("tcp")
-    except psutil.AccessDenied:
-        return found
-    for connection in connections:
+    found: dict[int, int] = {}
+    for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN:
             found[connection.laddr.port] = connection.pid or found.get(connection.laddr.port, 0)
     return found
-
-
-def _ports(table: str) -> Iterable[int]:
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 3 and fields[3] == LISTEN:
-            yield int(fields[1].rpartition(":")[2], 16)
 
 
 def descends_from(pid: int, ancestors: frozenset[int]) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dbsafety_runtime.orchestrator.detectors import services as services_module
-from dbsafety_runtime.orchestrator.detectors.base import Scan, Watch, Workers
+from dbsafety_runtime.orchestrator.detectors.base import Scan, Watch, launch
 from dbsafety_runtime.orchestrator.detectors.journal import EXITED, FAILED, SPAWN_FAILED, JournalDetector, text_of
 from dbsafety_runtime.orchestrator.detectors.paths import PathDetector, path_issues
 from dbsafety_runtime.orchestrator.detectors.services import (
@@ -79,16 +79,17 @@ def test_a_detector_that_fails_costs_only_its_own_result() -> None:
     assert again["hanging"].problem == "still hangs from an earlier cycle"
     assert hanging.calls == 1
     hanging.leave.set()
-    watch.stop()
 
 
 def test_four_issues_are_worked_on_at_the_same_time() -> None:
     barrier = threading.Barrier(4)
-    workers = Workers(4, "worker")
-    futures = [workers.submit(lambda: barrier.wait(30)) for _ in range(4)]
-    assert sorted(future.result(30) for future in futures) == [0, 1, 2, 3]
-    assert {thread.name for thread in workers._threads} == {f"worker-{n}" for n in (1, 2, 3, 4)}
-    assert workers.stop(5)
+
+    def meet() -> tuple[int, str]:
+        return barrier.wait(30), threading.current_thread().name
+
+    results = [future.result(30) for future in [launch(f"worker-{number}", meet) for number in range(4)]]
+    assert sorted(order for order, _ in results) == [0, 1, 2, 3]
+    assert [name for _, name in results] == ["worker-0", "worker-1", "worker-2", "worker-3"]
 
 
 # Unit files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -35,7 +34,7 @@ class Detector(Protocol):
 
 
 class _Kept:
-    """Keeps whatever exception leaves its block: a worker's failure is its caller's business, not its thread's."""
+    """Keeps whatever exception leaves its block: a failure is the business of who waits, not of the thread."""
 
     def __init__(self, future: Future[Any]) -> None:
         self._future = future
@@ -51,44 +50,16 @@ class _Kept:
         return error is not None
 
 
-class Workers:
-    """A fixed number of daemon threads that run functions; unlike an executor's they never keep the process alive."""
+def launch(name: str, work: Callable[[], T]) -> Future[T]:
+    """Run `work` in a daemon thread of its own: unlike an executor's, a hanging one does not keep the process alive."""
+    future: Future[T] = Future()
 
-    def __init__(self, count: int, name: str) -> None:
-        self._queue: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
-        self._name = name
-        self._threads: list[threading.Thread] = []
-        for _ in range(count):
-            self.grow()
+    def run() -> None:
+        with _Kept(future):
+            future.set_result(work())
 
-    def grow(self) -> None:
-        """Add a thread, in place of one that hangs."""
-        name = f"{self._name}-{len(self._threads) + 1}"
-        self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-        self._threads[-1].start()
-
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Run `work` in a free thread; the future has its result or its exception."""
-        future: Future[T] = Future()
-        self._queue.put((work, future))
-        return future
-
-    def stop(self, seconds: float) -> bool:
-        """Ask all threads to end after their present work; return whether they did within the time."""
-        for _ in self._threads:
-            self._queue.put(None)
-        limit = time.monotonic() + seconds
-        for thread in self._threads:
-            thread.join(max(0.0, limit - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
-
-    def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            work, future = item
-            with _Kept(future):
-                future.set_running_or_notify_cancel()
-                future.set_result(work())
-            del item, work, future
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +77,6 @@ class Watch:
 
     def __init__(self, detectors: Sequence[Detector], limit: float) -> None:
         self._detectors, self._limit = tuple(detectors), limit
-        self._workers = {detector.name: Workers(1, f"detector-{detector.name}") for detector in detectors}
         self._hanging: dict[str, Future[Scan]] = {}
 
     def look(self, cursor_of: Callable[[str], str | None]) -> tuple[Look, ...]:
@@ -117,8 +87,8 @@ class Watch:
             previous = self._hanging.get(detector.name)
             if previous is None or previous.done():
                 self._hanging.pop(detector.name, None)
-                cursor = cursor_of(detector.name)
-                running[detector.name] = self._workers[detector.name].submit(partial(detector.scan, cursor))
+                work = partial(detector.scan, cursor_of(detector.name))
+                running[detector.name] = launch(f"detector-{detector.name}", work)
         return tuple(self._collect(detector.name, running.get(detector.name), started) for detector in self._detectors)
 
     def _collect(self, name: str, future: Future[Scan] | None, started: float) -> Look:
@@ -135,8 +105,3 @@ class Watch:
         if not isinstance(answer, Scan) or not all(type(issue) is Issue for issue in answer.issues):
             return Look(name, None, f"answered with {type(answer).__name__}", seconds)
         return Look(name, answer, None, seconds)
-
-    def stop(self) -> None:
-        """End the idle threads; a hanging one ends with the process."""
-        for workers in self._workers.values():
-            workers.stop(0.2)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 import threading
 import time
 import xmlrpc.client
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
+import httpx
 import psutil
 
 from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME, ManagerError
@@ -30,28 +30,6 @@ ALREADY_STARTED: Final = 60
 NOT_RUNNING: Final = 70
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_SECONDS)
-        self.sock.connect(self._path)
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """Connect to the Unix socket, whatever the host."""
-        del host
-        return _UnixConnection(self._path)
-
-
 class SupervisorManager:
     """Programs of one supervisord; `socket` is its Unix socket, `folder` the one it includes *.conf files from."""
 
@@ -59,21 +37,25 @@ class SupervisorManager:
 
     def __init__(self, socket_path: Path, folder: Path) -> None:
         self._socket, self._folder = socket_path, folder
+        transport = httpx.HTTPTransport(uds=str(socket_path))
+        self._client = httpx.Client(base_url="http://supervisord", transport=transport, timeout=TIMEOUT_SECONDS)
         self._starts: dict[str, tuple[float, int]] = {}
         self._reloading = threading.Lock()
         self._loaded: tuple[float, Any] = (-CONFIG_SECONDS, ())
 
-    def _call(self, method: str, *args: object, ignore: Collection[int] = ()) -> Any:
+    def _call(self, method: str, *args: str | int | bool, ignore: Collection[int] = ()) -> Any:
         forbid_open_transaction("a call to supervisord")
-        with xmlrpc.client.ServerProxy("http://localhost/RPC2", _UnixTransport(str(self._socket))) as server:
-            try:
-                return getattr(server.supervisor, method)(*args)
-            except xmlrpc.client.Fault as fault:
-                if fault.faultCode in ignore:
-                    return None
-                raise ManagerError(f"supervisord: {method}: {fault.faultString}") from fault
-            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
-                raise ManagerError(f"supervisord does not answer: {error}") from error
+        request = xmlrpc.client.dumps(args, f"supervisor.{method}")
+        try:
+            reply = self._client.post("/RPC2", content=request, headers={"Content-Type": "text/xml"})
+            (value,), _ = xmlrpc.client.loads(reply.raise_for_status().content)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode in ignore:
+                return None
+            raise ManagerError(f"supervisord: {method}: {fault.faultString}") from fault
+        except (httpx.HTTPError, xmlrpc.client.ResponseError, ExpatError) as error:
+            raise ManagerError(f"supervisord does not answer: {error}") from error
+        return value
 
     def services(self) -> tuple[Service, ...]:
         """Return all programs and their states."""
