@@ -237,10 +237,6 @@ def _late(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
     fleet.program(name, fleet.command(count=fleet.root / f"{name}.runs", fail=case.get("fail", "2")))
 
 
-def _bug(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    fleet.program(name, fleet.command(fail=case.get("fail", "7"), **_say(case)))
-
-
 def _flapping(fleet: Fleet, name: str, _case: Mapping[str, str]) -> None:
     fleet.program(name, fleet.command(live="2.5"))
 
@@ -277,23 +273,16 @@ def _moved(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
         fleet.program(name, f"{old}/run")
 
 
-def _unrunnable(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    kind = case["kind"]
-    program = fleet.root / "bin" / name
-    program.parent.mkdir(exist_ok=True)
-    if kind != "never-existed":
-        first = "#!/nowhere/python" if kind == "no-interpreter" else "#!/bin/sh"
-        program.write_text(f"{first}\nexec sleep 3600\n", encoding="utf-8")
-        program.chmod(0o644 if kind == "not-executable" else 0o755)
-    fleet.program(name, str(program))
+def _absent(fleet: Fleet, name: str, _case: Mapping[str, str]) -> None:
+    fleet.program(name, str(fleet.root / "bin" / name))
 
 
-KINDS: Final[Mapping[str, Callable[[Fleet, str, Mapping[str, str]], None]]] = {
+KINDS: Final[dict[str, Callable[[Fleet, str, Mapping[str, str]], None]]] = {
     "healthy": _healthy, "moved-directory": _moved, "moved-command": _moved, "port-orphan": _orphan,
     "lock-orphan": _orphan, "port-stranger": _stranger, "missing-data": _data, "late-dependency": _late,
-    "bug": _bug, "flapping": _flapping, "not-executable": _unrunnable, "never-existed": _unrunnable,
-    "no-interpreter": _unrunnable,
+    "flapping": _flapping, "never-existed": _absent,
 }  # fmt: skip
+
 
 if __name__ == "__main__":
     keep(Path(sys.argv[1]))

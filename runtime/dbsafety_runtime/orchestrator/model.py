@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, cast, get_args
 
 Clock = Callable[[], float]
@@ -14,7 +14,6 @@ Facts = Mapping[str, str]
 Status = Literal["detected", "suppressed", "diagnosing", "fixing", "verifying", "resolved", "escalated", "closed"]
 
 ALL_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
-OPEN: Final = ("detected", "suppressed", "diagnosing", "fixing", "verifying", "escalated")
 LONGEST_TEXT: Final = 16_384
 CUT: Final = " [cut]"
 # More specific first: of two open issues of one target the later one is taken for a symptom of the earlier one.
@@ -125,21 +124,14 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as JSON text."""
-        steps = [{"action": step.action, "args": dict(step.args)} for step in self.steps]
-        return json.dumps(
-            {
-                "recipe": self.recipe, "steps": steps, "by": self.by, "confidence": self.confidence,
-                "evidence": self.evidence, "reason": self.reason,
-            }
-        )  # fmt: skip
+        return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str) -> Plan:
         """Return the plan of a JSON text written by to_json."""
         data = cast("dict[str, Any]", json.loads(text))
-        steps = tuple(Step(step["action"], step["args"]) for step in data["steps"])
-        evidence = tuple(data["evidence"])
-        return Plan(data["recipe"], steps, data["by"], data["confidence"], evidence, data["reason"])
+        steps, evidence = tuple(Step(**step) for step in data["steps"]), tuple(data["evidence"])
+        return Plan(**{**data, "steps": steps, "evidence": evidence})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,34 +12,28 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
+import psutil
+
 from dbsafety_runtime.storage.errors import StorageBug
 
 NETWORK: Final = re.compile(
     r"nfs\d?|cifs|smb\w*|9p|ceph|afs|lustre|gluster\w*|ncpfs|fuse\.(sshfs|s3fs|rclone|gluster\w*)"
 )
-MOUNTS: Final = Path("/proc/self/mountinfo")
 FILE_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 Schema = Literal["tasks", "knowledge"]
 
 
-def filesystem_of(path: Path, mountinfo: str) -> str:
-    """Return the type of the file system that holds `path`, from the text of proc(5) mountinfo; '' when unknown."""
-    best, kind = -1, ""
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, kinds = left.split(" "), right.split(" ")
-        point = fields[4].replace("\\040", " ") if len(fields) > 4 else ""
-        if point and (path == Path(point) or Path(point) in path.parents) and len(point) >= best:
-            best, kind = len(point), kinds[0]
-    return kind
+def filesystem_of(path: Path) -> str:
+    """Return the type of the file system that holds `path`; '' when unknown."""
+    mounts = [mount for mount in psutil.disk_partitions(all=True) if path.is_relative_to(mount.mountpoint)]
+    return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
 
 
 def create(path: Path) -> None:
     """Make an empty file of mode 0600 in a folder of mode 0700; raises StorageBug on a network file system."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mounts = MOUNTS.read_text(encoding="utf-8") if MOUNTS.exists() else ""
-    kind = filesystem_of(path.parent.resolve(), mounts)
+    kind = filesystem_of(path.parent.resolve())
     if NETWORK.fullmatch(kind):
         raise StorageBug(f"{path}: SQLite's locks do not work on a network file system ({kind})")
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -14,7 +14,7 @@ from dbsafety_runtime.orchestrator.demo import settings_for
 from dbsafety_runtime.orchestrator.detectors.paths import PathDetector
 from dbsafety_runtime.orchestrator.detectors.services import PortDetector, ServiceDetector
 from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
-from dbsafety_runtime.orchestrator.fleet import Fleet, build
+from dbsafety_runtime.orchestrator.fleet import KINDS, Fleet, build
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
@@ -28,6 +28,25 @@ FOLDER = Path(__file__).with_name("corpus")
 WAVE, WAVE_SECONDS = 15, 60.0
 
 Say = Callable[[str], None]
+
+
+def bug(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
+    """A program that always ends with an error of its own."""
+    said = {"say": f"'{case['say']}'"} if "say" in case else {}
+    fleet.program(name, fleet.command(fail=case.get("fail", "7"), **said))
+
+
+def unrunnable(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
+    """A file that is there and cannot be run."""
+    program = fleet.root / "bin" / name
+    program.parent.mkdir(exist_ok=True)
+    first = "#!/nowhere/python" if case["kind"] == "no-interpreter" else "#!/bin/sh"
+    program.write_text(f"{first}\nexec sleep 3600\n", encoding="utf-8")
+    program.chmod(0o644 if case["kind"] == "not-executable" else 0o755)
+    fleet.program(name, str(program))
+
+
+KINDS.update({"bug": bug, "not-executable": unrunnable, "no-interpreter": unrunnable})
 
 
 def entries(name: str) -> list[dict[str, Any]]:

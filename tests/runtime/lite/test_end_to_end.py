@@ -31,7 +31,7 @@ CASES = {
     "port": {"kind": "port-orphan"},
     "other": {"kind": "port-stranger", "known": "document"},
     "spool": {"kind": "missing-data", "known": "near"},
-    "broken": {"kind": "no-interpreter"},
+    "broken": {"kind": "never-existed"},
 }
 REPAIRED = {"moved", "script", "port", "other", "spool"}
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -251,15 +252,14 @@ def test_what_was_acknowledged_survives_a_copy_of_the_files(lite: LiteStore, tmp
 
 
 def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "21 1 254:0 / / rw - ext4 /dev/vda rw\n"
-        f"22 21 0:40 / {tmp_path}/net\\040share rw,relatime shared:1 - nfs4 server:/x rw\n"
-    )
-    assert filesystem_of(Path("/srv/x"), mounts.read_text()) == "ext4"
-    monkeypatch.setattr("dbsafety_runtime.storage.litefile.MOUNTS", mounts)
+    assert filesystem_of(Path("/proc/self")) == "proc"
+    mounts = [
+        SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in (("/", "ext4"), (f"{tmp_path}/net", "nfs4"))
+    ]
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: mounts)
+    assert filesystem_of(tmp_path / "network") == "ext4"
     with pytest.raises(StorageBug, match=r"network file system \(nfs4\)"):
-        LiteStore(tmp_path / "net share" / "tasks.db", "tasks")
+        LiteStore(tmp_path / "net" / "share" / "tasks.db", "tasks")
 
 
 def test_a_newer_schema_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
