@@ -22,9 +22,9 @@ def statement(keyword: str | None, *, many: bool = False, returns_self: bool = F
     return MethodSpec(Effect.EXECUTE, sql=0, sql_keyword=keyword, many=many, returns_self=returns_self)
 
 
-def makes(kind: HandleKind, server_side: str | None = None) -> MethodSpec:
-    """A method that makes a handle."""
-    return MethodSpec(Effect.MAKE, returns=kind, server_side=server_side)
+def makes(kind: HandleKind, server_side: str | None = None, lends: str = "") -> MethodSpec:
+    """A method that makes a handle, or lends one that must be given back by the method `lends`."""
+    return MethodSpec(Effect.MAKE, returns=kind, server_side=server_side, lends=lends)
 
 
 def methods(spec: MethodSpec, names: str) -> dict[str, MethodSpec]:

@@ -102,7 +102,7 @@ POOL = HandleSpec(
     async_classes=_async(_POOLS, "psycopg_pool"),
     methods={
         "connection": makes(HandleKind.CONNECTION),
-        "getconn": makes(HandleKind.CONNECTION),
+        "getconn": makes(HandleKind.CONNECTION, lends="putconn"),
         "putconn": RELEASE,
         "close": CLOSE,
         **methods(NEUTRAL, "check check_connection drain get_stats open pop_stats reconnect_failed resize wait"),
@@ -176,6 +176,7 @@ PSYCOPG = DriverSpec(
         "psycopg_pool.null_pool_async.AsyncNullConnectionPool": "psycopg_pool.AsyncNullConnectionPool",
     },
     aborted_error="current transaction is aborted, commands ignored until end of transaction block",
+    exhausted_error="couldn't get a connection after",
     closed_attributes=("broken", "closed"),
     status_attributes=("info.transaction_status", "pgconn.transaction_status"),
     sql_wrappers=("psycopg.sql.SQL",),

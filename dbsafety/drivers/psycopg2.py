@@ -99,7 +99,7 @@ CURSOR = HandleSpec(
 POOL = HandleSpec(
     kind=HandleKind.POOL,
     classes=tuple(f"psycopg2.pool.{name}ConnectionPool" for name in ("Abstract", "Simple", "Threaded")),
-    methods={"getconn": makes(HandleKind.CONNECTION), "putconn": RELEASE, "closeall": CLOSE},
+    methods={"getconn": makes(HandleKind.CONNECTION, lends="putconn"), "putconn": RELEASE, "closeall": CLOSE},
 )
 
 _TIMEOUT = frozenset({"connect_timeout"})
@@ -196,6 +196,7 @@ PSYCOPG2 = DriverSpec(
         f"{_EXTRAS}._cursor": f"{_EXTENSIONS}.cursor",
     },
     aborted_error="current transaction is aborted, commands ignored until end of transaction block",
+    exhausted_error="connection pool exhausted",
     closed_attributes=("closed",),
     status_attributes=("info.transaction_status", "get_transaction_status"),
     sql_wrappers=("psycopg2.sql.SQL",),

@@ -61,6 +61,8 @@ class MethodSpec:
     (also the first positional one) that, when given, makes a server-side cursor: there FETCH sends statements too,
     whose errors abort (fact B15). `enters` is the kind of handle that a block on the result binds, None for the result
     itself (`engine.begin()` binds a connection). `savepoint` marks a BEGIN that opens a savepoint (`begin_nested`).
+    `lends` marks a method whose connection must be given back: by that method of the pool (`putconn`), or by `close` of
+    the connection. `raw` marks a connection of another driver, whose statements are not followed.
     `rolls_back` marks a method that ends the transaction by a rollback before it does its own work (psycopg2's
     `set_isolation_level`).
     """
@@ -76,6 +78,8 @@ class MethodSpec:
     enters: HandleKind | None = None
     savepoint: bool = False
     rolls_back: bool = False
+    lends: str = ""
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,8 @@ class DriverSpec:
     `errors` holds every class a statement may fail with, also another driver's (aiosqlite raises sqlite3's).
     `commit_fails_open`: a commit that fails leaves a transaction that must still be rolled back (a session whose flush
     failed, fact B10a); the others have rolled back by then (fact B1d). `family` names the rule that speaks for errors
-    swallowed with this driver instead of DBS101, DBS102, DBS103 and DBS107. `told_by_name` says that a parameter is
+    swallowed with this driver instead of DBS101, DBS102, DBS103 and DBS107. `exhausted_error` is the beginning of
+    what a pool says when all its connections are out (facts B4e, B4f). `told_by_name` says that a parameter is
     taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table. `sends` are methods of objects that
     are not followed (models, query sets) which send statements and have no savepoint of their own.
@@ -240,6 +245,7 @@ class DriverSpec:
     told_by_name: bool = True
     kin: Mapping[str, str] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
+    exhausted_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ _EXC = "sqlalchemy.exc"
 _BEGIN = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION)
 _SAVEPOINT = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION, savepoint=True)
 _OPTIONS = MethodSpec(Effect.AUTOCOMMIT, returns_self=True)
+_RAW = MethodSpec(Effect.MAKE, returns=HandleKind.CONNECTION, lends="close", raw=True)
+_POOLS = ("AssertionPool", "NullPool", "QueuePool", "SingletonThreadPool", "StaticPool")
 
 FACTORY = HandleSpec(
     kind=HandleKind.FACTORY,
@@ -31,9 +33,10 @@ FACTORY = HandleSpec(
         "connect": makes(HandleKind.CONNECTION),
         "begin": MethodSpec(Effect.MAKE, returns=HandleKind.TRANSACTION, enters=HandleKind.CONNECTION),
         "execution_options": _OPTIONS,
+        "raw_connection": _RAW,
         **methods(
             NEUTRAL,
-            """clear_compiled_cache configure dispose get_execution_options identity_key object_session raw_connection
+            """clear_compiled_cache configure dispose get_execution_options identity_key object_session
             update_execution_options""",
         ),
     },
@@ -99,6 +102,12 @@ TRANSACTION = HandleSpec(
     with_block=WithSpec(success=Effect.COMMIT, error=Effect.ROLLBACK, begins=True),
 )
 
+POOL = HandleSpec(
+    kind=HandleKind.POOL,
+    classes=("sqlalchemy.pool.Pool",),
+    methods={"connect": _RAW, "dispose": CLOSE, **methods(NEUTRAL, "recreate status")},
+)
+
 _CHILDREN = {
     "SQLAlchemyError": """ArgumentError CircularDependencyError CompileError DisconnectionError IdentifierError
         InvalidRequestError StatementError TimeoutError""",
@@ -142,11 +151,13 @@ SQLALCHEMY = DriverSpec(
         f"{_ASYNC}.async_sessionmaker": ConstructorSpec(HandleKind.FACTORY, {0: "bind"}),
         f"{_ASYNC}.AsyncSession": ConstructorSpec(HandleKind.CONNECTION, {0: "bind"}),
         f"{_ASYNC}.async_scoped_session": ConstructorSpec(HandleKind.CONNECTION, {0: "session_factory"}),
+        **{f"sqlalchemy.pool.{name}": ConstructorSpec(HandleKind.POOL, {0: "creator"}) for name in _POOLS},
     },
     handles={
         HandleKind.FACTORY: FACTORY,
         HandleKind.CONNECTION: CONNECTION,
         HandleKind.TRANSACTION: TRANSACTION,
+        HandleKind.POOL: POOL,
     },
     errors=_ERRORS,
     base_error=f"{_EXC}.SQLAlchemyError",
@@ -165,9 +176,12 @@ SQLALCHEMY = DriverSpec(
         **moved(("Session", "sessionmaker"), "sqlalchemy.orm", "sqlalchemy.orm.session"),
         **moved(("scoped_session",), "sqlalchemy.orm", "sqlalchemy.orm.scoping"),
         **moved(("NoResultFound", "MultipleResultsFound"), _EXC, "sqlalchemy.orm.exc"),
+        **moved(("Pool", *_POOLS), "sqlalchemy.pool", "sqlalchemy", "sqlalchemy.pool.impl"),
+        **moved(("Pool",), "sqlalchemy.pool", "sqlalchemy.pool.base"),
         "sqlalchemy.engine.create_engine": "sqlalchemy.create_engine",
     },
     aborted_error="Can't reconnect until invalid transaction is rolled back",
+    exhausted_error="QueuePool limit of size",
     closed_attributes=("closed",),
     status_attributes=("is_active",),
     commit_fails_open=True,

@@ -20,9 +20,11 @@ from dbsafety.model.rewrite import (
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapInTry,
     WrapInWith,
     WrapItem,
 )
+from dbsafety.model.span import Span
 
 
 def difference(old: ast.Module, plans: Sequence[FixPlan], imports: Iterable[EnsureImport], new: ast.Module) -> str:
@@ -58,7 +60,7 @@ class _Rewriter:
     def apply(self, plans: Sequence[FixPlan]) -> None:
         """Carry out every rewrite. The index still knows all nodes by the spans they had in the beginning."""
         rewrites = [rewrite for plan in plans for rewrite in plan.rewrites]
-        wraps = sorted((one for one in rewrites if isinstance(one, WrapInWith)), key=lambda one: one.first)
+        wraps = sorted((one for one in rewrites if isinstance(one, WrapInWith | WrapInTry)), key=_place_of)
         for rewrite in rewrites:
             self._expression(rewrite)
         for kind in (InsertFirst, InsertBefore):
@@ -102,18 +104,23 @@ class _Rewriter:
         suite, at = self._place(node)
         suite[at] = ast.If(_expression(rewrite.test), [node], [])
 
-    def _wrap(self, rewrite: WrapInWith) -> None:
-        first = self._index.find(rewrite.first, ast.stmt, "the first statement")
+    def _wrap(self, rewrite: WrapInWith | WrapInTry) -> None:
+        first = self._index.find(_place_of(rewrite), ast.stmt, "the first statement")
         last = self._index.find(rewrite.last, ast.stmt, "the last statement")
         suite, start = self._place(first)
         end = next((at for at, node in enumerate(suite) if node is last), -1)
         if end < start:
             raise FixRefused(f"lines {first.lineno} and {last.lineno} are not in this order in one block")
-        block = ast.parse(f"with {rewrite.items}: pass").body[0]
+        header = f"with {rewrite.items}: pass" if isinstance(rewrite, WrapInWith) else "try: pass\nfinally: pass"
+        block = ast.parse(header).body[0]
         body = suite_of(block)
         body[:] = suite[start + 1 : end + 1]
         self._suites.update({id(node): body for node in body})
-        suite[start : end + 1] = [block]
+        if isinstance(block, ast.Try) and isinstance(rewrite, WrapInTry):
+            block.finalbody = ast.parse(rewrite.code).body
+            suite[start + 1 : end + 1] = [block]
+        else:
+            suite[start : end + 1] = [block]
 
     def _place(self, node: ast.stmt) -> tuple[list[ast.stmt], int]:
         suite = self._suites[id(node)]
@@ -121,6 +128,10 @@ class _Rewriter:
             if statement is node:
                 return suite, at
         raise FixRefused(f"two changes meet at line {node.lineno}")
+
+
+def _place_of(wrap: WrapInWith | WrapInTry) -> Span:
+    return wrap.first if isinstance(wrap, WrapInWith) else wrap.after
 
 
 _DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

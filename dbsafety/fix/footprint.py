@@ -17,6 +17,7 @@ from dbsafety.model.rewrite import (
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapInTry,
     WrapInWith,
     WrapItem,
 )
@@ -90,7 +91,7 @@ def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines,
             return Lines(line, line), Lines(_leading(line, text), line)
         case Guard(statement):
             return _both(_span(statement))
-        case WrapInWith(first, last):
+        case WrapInWith(first, last) | WrapInTry(first, last):
             return _both(Lines(first.line, last.end_line))
         case EnsureImport():
             return _both(import_lines(index.tree, text))

@@ -26,6 +26,7 @@ from dbsafety.model.rewrite import (
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapInTry,
     WrapInWith,
     WrapItem,
 )
@@ -92,7 +93,7 @@ class _Changes:
             case _:
                 self._suite(rewrite, parsed)
 
-    def _suite(self, rewrite: InsertFirst | InsertBefore | Guard | WrapInWith, parsed: ParsedFile) -> None:
+    def _suite(self, rewrite: InsertFirst | InsertBefore | Guard | WrapInWith | WrapInTry, parsed: ParsedFile) -> None:
         match rewrite:
             case InsertFirst(owner, code):
                 kinds: tuple[type[cst.CSTNode], ...] = (*_HANDLER, cst.BaseCompoundStatement)
@@ -106,6 +107,10 @@ class _Changes:
                 self.suites.before[node] = self.suites.before.get(node, "") + code.rstrip("\n") + "\n"
             case Guard(statement, test):
                 self.suites.guards[_statement(parsed, statement)] = test
+            case WrapInTry(after, last, code, drop):
+                wrap = Wrap(_statement(parsed, after), _statement(parsed, last), final=code)
+                self.suites.wraps.append(wrap)
+                self.suites.drops.update(_statement(parsed, span) for span in drop)
             case WrapInWith(first, last, items, drop):
                 wrap = Wrap(_statement(parsed, first), _statement(parsed, last), items)
                 self.suites.wraps.append(wrap)

@@ -14,11 +14,15 @@ from dbsafety.model.faults import FixRefused
 
 @dataclass(frozen=True, slots=True)
 class Wrap:
-    """`first` becomes `with items:`, what follows it up to `last` its body."""
+    """`first` becomes `with items:`, what follows it up to `last` its body.
+
+    With `final` it stays, and what follows becomes the body of a `try` that has this code in `finally`.
+    """
 
     first: AnyStatement
     last: AnyStatement
-    items: str
+    items: str = ""
+    final: str = ""
 
 
 @dataclass(slots=True)
@@ -147,6 +151,11 @@ def _fold(wrap: Wrap, slots: Sequence[_Slot], groups: list[list[Statement]], ind
     groups[start + 1 : end + 1] = [[] for _ in range(start, end)]
     if body:
         body[0] = with_leading_lines(body[0], _from_first_comment(body[0].leading_lines))
+    if wrap.final:
+        final = cst.Finally(cst.IndentedBlock(statements(wrap.final, indent), indent=indent))
+        block = cst.IndentedBlock(body or [pass_line()], indent=indent)
+        groups[start].append(cst.Try(block, finalbody=final))
+        return
     block = cst.IndentedBlock(body or [pass_line()], header=first.trailing_whitespace, indent=indent)
     groups[start][-1:] = [with_block(wrap.items, block, first)]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
 from dbsafety.model.faults import FixRefused
-from dbsafety.model.rewrite import DeleteComment, EnsureImport, FixPlan, Rewrite, WrapInWith
+from dbsafety.model.rewrite import DeleteComment, EnsureImport, FixPlan, Rewrite, WrapInTry, WrapInWith
 from dbsafety.model.span import Span
 
 Located: TypeAlias = ast.stmt | ast.expr | ast.ExceptHandler
@@ -89,6 +89,8 @@ def spans_of(rewrite: Rewrite) -> tuple[Span, ...]:
         return ()
     if isinstance(rewrite, WrapInWith):
         return (rewrite.first, rewrite.last, *rewrite.drop)
+    if isinstance(rewrite, WrapInTry):
+        return (rewrite.after, rewrite.last, *rewrite.drop)
     if isinstance(rewrite, DeleteComment):
         return (rewrite.span,)
     for name in ("span", "handler", "call", "owner", "statement"):

@@ -83,6 +83,20 @@ class WrapInWith:
 
 
 @dataclass(frozen=True, slots=True)
+class WrapInTry:
+    """Put what follows statement `after` in its suite, up to and including statement `last`, into a `try` whose
+    `finally` is `code`.
+
+    Statements in `drop` (what `code` does instead of them) are removed; a suite left empty gets `pass`.
+    """
+
+    after: Span
+    last: Span
+    code: str
+    drop: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WrapItem:
     """Hand the expression of the `with` item at `span` to `function`, and enter `then` as an item right after it.
 
@@ -125,6 +139,7 @@ Rewrite: TypeAlias = (
     | InsertFirst
     | InsertBefore
     | WrapInWith
+    | WrapInTry
     | WrapItem
     | Guard
     | DeleteComment

@@ -23,6 +23,7 @@ from dbsafety.typestate.values import (
     Key,
     Manager,
     ManagerKind,
+    Mode,
     Value,
     from_other_module,
 )
@@ -149,7 +150,8 @@ def _method(resolver: Evaluator, call: ast.Call, scope: Scope, base: Handle, nam
     if base.kind in (HandleKind.POOL, HandleKind.FACTORY) and method.effect in (Effect.MAKE, Effect.BEGIN):
         made = allocate.opened(resolver, call, scope, spec, method.returns)
         pooled = base.kind is HandleKind.POOL
-        told = replace(made, pooled=pooled, mode=base.mode, confidence=base.confidence, enters=method.enters)
+        mode = Mode.UNKNOWN if method.raw else base.mode
+        told = replace(made, pooled=pooled, mode=mode, confidence=base.confidence, enters=method.enters)
         return frozenset((told,))
     made = replace(base, kind=method.returns, enters=method.enters, savepoint=method.savepoint)
     return frozenset((replace(made, server_side=_is_server_side(call, method)),))

@@ -185,7 +185,8 @@ def _method_ops(
         return
     effect = method_spec.effect
     if effect is Effect.RELEASE:
-        for given in handles(resolver.evaluate(call.args[0], scope) if call.args else frozenset()):
+        named = (keyword.value for keyword in call.keywords[:1])
+        for given in handles(resolver.evaluate(call.args[0] if call.args else next(named, None), scope)):
             yield Op(given.key, Effect.RELEASE, spec, given)
         return
     if effect is Effect.AUTOCOMMIT:

@@ -15,6 +15,7 @@ from dbsafety.model.rewrite import (
     ReplaceExpression,
     SetHandlerType,
     SetKeyword,
+    WrapInTry,
     WrapInWith,
     WrapItem,
 )
@@ -488,3 +489,53 @@ def test_wrap_item_wants_an_item() -> None:
     assert refused("c(p)\n", WrapItem(Span(1, 0, 1, 4), "closing", "x")) == (
         "an expression to wrap is not entered by a `with` statement"
     )
+
+
+TRIES = {
+    "plain": (
+        """\
+def f(p):
+    conn = p.get()  # c
+    conn.execute(a)
+
+    p.put(conn)
+    return 1
+""",
+        """\
+def f(p):
+    conn = p.get()  # c
+    try:
+        conn.execute(a)
+    finally:
+        p.put(conn)
+    return 1
+""",
+    ),
+    "comments": (
+        """\
+def f(p):
+    conn = p.get()
+    # why
+    conn.execute(a)
+    # done
+    p.put(conn)  # back
+""",
+        """\
+def f(p):
+    conn = p.get()
+    try:
+        # why
+        conn.execute(a)
+    finally:
+        p.put(conn)
+    # done
+    # back
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), TRIES.values(), ids=TRIES)
+def test_wrap_in_try(before: str, after: str) -> None:
+    put = span(before, "p.put")
+    assert mended(before, WrapInTry(span(before, "conn ="), put, "p.put(conn)\n", (put,))) == after
