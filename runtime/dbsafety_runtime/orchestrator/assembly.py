@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
 from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
-from dbsafety_runtime.orchestrator.detectors.base import Detector
+from dbsafety_runtime.orchestrator.detectors.base import Check, Detector
 from dbsafety_runtime.orchestrator.detectors.journal import JournalDetector
-from dbsafety_runtime.orchestrator.detectors.paths import PathDetector
-from dbsafety_runtime.orchestrator.detectors.services import PortDetector, ServiceDetector, StaleDetector
+from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
+from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector, port_conflicts, stale_processes
 from dbsafety_runtime.orchestrator.loop import Orchestrator
 from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError
 from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
@@ -30,8 +31,8 @@ def manager_of(settings: OrchestratorSettings) -> Manager:
 def detectors_of(settings: OrchestratorSettings, manager: Manager, clock: Clock = time.time) -> list[Detector]:
     """Return all detectors that make sense with a manager."""
     common: list[Detector] = [
-        ServiceDetector(manager, clock, settings.settle), PortDetector(manager), PathDetector(manager),
-        StaleDetector(manager),
+        ServiceDetector(manager, clock, settings.settle), Check("ports", partial(port_conflicts, manager)),
+        Check("paths", partial(all_path_issues, manager)), Check("stale", partial(stale_processes, manager)),
     ]  # fmt: skip
     return [*common, JournalDetector(manager)] if manager.name == "systemd" else common
 

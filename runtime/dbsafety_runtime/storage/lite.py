@@ -45,13 +45,6 @@ def forbid_open_transaction(what: str) -> None:
         raise StorageBug(f"{what} inside a transaction")
 
 
-def _tried(work: Callable[[], T]) -> T | Retryable:
-    try:
-        return work()
-    except Retryable as fault:
-        return fault
-
-
 class LiteStore:
     """One database file: `write` runs functions in the writer thread, `reading` gives a query-only connection.
 
@@ -75,12 +68,14 @@ class LiteStore:
 
     def _retried(self, work: Callable[[], T]) -> T:
         limit = time.monotonic() + self._patience
-        while isinstance(result := _tried(work), Retryable) and time.monotonic() < limit:
+        while True:
+            try:
+                return work()
+            except Retryable:
+                if time.monotonic() >= limit:
+                    raise
             metrics.STORAGE_RETRIES.inc()
             time.sleep(0.02)  # SQLite refuses some locks at once, such as the switch to WAL (fact C2d)
-        if isinstance(result, Retryable):
-            raise result
-        return result
 
     def _connect(self, *, readonly: bool) -> sqlite3.Connection:
         try:

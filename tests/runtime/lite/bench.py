@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
-from dbsafety_runtime.orchestrator.detectors.base import Detector
-from dbsafety_runtime.orchestrator.detectors.paths import PathDetector
+from dbsafety_runtime.orchestrator.detectors.base import Check, Detector
+from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
 from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector
 from dbsafety_runtime.orchestrator.ledger import history
 from dbsafety_runtime.orchestrator.loop import Orchestrator
@@ -30,7 +31,7 @@ class Bench:
         self.manager, self.clock = manager, manager.clock
         chosen = replace(DEFAULTS, state=tmp_path / "state", **settings)
         if detectors is None:
-            detectors = [ServiceDetector(manager, self.clock), PathDetector(manager)]
+            detectors = [ServiceDetector(manager, self.clock), Check("paths", partial(all_path_issues, manager))]
         self.work = Orchestrator(chosen, manager, detectors, clock=self.clock, single=single)
         self.store = self.work.store
 

@@ -6,13 +6,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.demo import settings_for
-from dbsafety_runtime.orchestrator.detectors.paths import PathDetector
-from dbsafety_runtime.orchestrator.detectors.services import PortDetector, ServiceDetector
+from dbsafety_runtime.orchestrator.detectors.base import Check
+from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
+from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector, port_conflicts
 from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
 from dbsafety_runtime.orchestrator.fleet import KINDS, Fleet, build
 from dbsafety_runtime.orchestrator.localhub import LocalHub
@@ -167,7 +169,10 @@ def events(say: Say = print) -> tuple[int, int]:
             manager.add(event["service"], "running", directory=str(directory), command="/bin/sh")
         bench = Bench(
             folder, manager, interval=1.0,
-            detectors=[ServiceDetector(manager, clock), PortDetector(manager), PathDetector(manager)],
+            detectors=[
+                ServiceDetector(manager, clock), Check("ports", partial(port_conflicts, manager)),
+                Check("paths", partial(all_path_issues, manager)),
+            ],
         )  # fmt: skip
         start = clock.now
         last = max(event["at"] + 4 * event["down"] for event in found) + 60

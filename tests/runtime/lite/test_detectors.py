@@ -17,11 +17,11 @@ import pytest
 from dbsafety_runtime.orchestrator.detectors import services as services_module
 from dbsafety_runtime.orchestrator.detectors.base import Scan, Watch, launch
 from dbsafety_runtime.orchestrator.detectors.journal import EXITED, FAILED, SPAWN_FAILED, JournalDetector, text_of
-from dbsafety_runtime.orchestrator.detectors.paths import PathDetector, path_issues
+from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues, path_issues
 from dbsafety_runtime.orchestrator.detectors.services import (
-    PortDetector,
     ServiceDetector,
     configured_port,
+    port_conflicts,
     port_of,
 )
 from dbsafety_runtime.orchestrator.managers import unitfile
@@ -213,7 +213,7 @@ def test_a_tree_of_broken_and_healthy_units_gives_exactly_these_findings(tree: d
         return f"FragmentPath={tree[command[2].removesuffix('.service')]}\n"
 
     found: dict[str, list[str]] = {name: [] for name in tree}
-    for issue in PathDetector(SystemdManager(runner)).scan(None).issues:
+    for issue in all_path_issues(SystemdManager(runner)):
         assert issue.type == "path_invalid"
         found[issue.target.removesuffix(".service")].append(issue.message)
     expected = {name: [text.format(file=tree[name]) for text in texts] for name, (_, texts, _) in TREE.items()}
@@ -303,7 +303,7 @@ def test_a_stopped_but_wanted_service_is_checked_before_it_is_started(manager: S
     manager.add("ready", "running", command="/nowhere/serve")
     manager.add("off", "stopped", command="/nowhere/other")
     manager.table["off"] = manager.table["off"].__class__("off", "stopped", wanted=False)
-    (issue,) = PathDetector(manager).scan(None).issues
+    (issue,) = all_path_issues(manager)
     assert (issue.target, issue.facts["setting"], issue.facts["path"]) == ("ready", "command", "/nowhere/serve")
 
 
@@ -351,9 +351,9 @@ def test_a_conflict_is_believed_only_when_somebody_listens(manager: ScriptedMana
         port = other.getsockname()[1]
         manager.add("web", command=f"/bin/sh --port {port}")
         manager.logs["web"] = "OSError: [Errno 98] Address already in use\n"
-        assert PortDetector(manager).scan(None).issues == ()
+        assert tuple(port_conflicts(manager)) == ()
         other.listen()
-        (issue,) = PortDetector(manager).scan(None).issues
+        (issue,) = port_conflicts(manager)
         assert issue.facts["port"] == str(port)
         assert issue.facts["holder_pid"] == str(os.getpid())
         assert listeners()[port] == os.getpid()

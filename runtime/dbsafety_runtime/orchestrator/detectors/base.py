@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
@@ -27,10 +27,25 @@ class Scan:
 class Detector(Protocol):
     """Something that looks for issues."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Who looks, for history and cursor."""
 
     def scan(self, cursor: str | None) -> Scan:
         """Look once, from `cursor` on; may raise anything, which counts as a failed look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A detector that needs no position: `look` says what is wrong now."""
+
+    name: str
+    look: Callable[[], Iterable[Issue]]
+
+    def scan(self, cursor: str | None) -> Scan:
+        """Look once."""
+        del cursor
+        return Scan(tuple(self.look()))
 
 
 class _Kept:

@@ -6,9 +6,9 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
-from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.managers.base import Manager
 from dbsafety_runtime.orchestrator.managers.unitfile import words
 from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
@@ -16,26 +16,15 @@ from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
 INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
 
 
-class PathDetector:
-    """Checks the configuration of every service that should run, also of those that run now or are stopped."""
-
-    name = "paths"
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-
-    def scan(self, cursor: str | None) -> Scan:
-        """Return an issue for each path that would keep a service from starting."""
-        del cursor
-        issues: list[Issue] = []
-        for service in self._manager.services():
-            config = self._manager.config(service.name) if service.wanted else None
-            if config is not None:
-                issues += path_issues(config, self.name)
-        return Scan(tuple(issues))
+def all_path_issues(manager: Manager) -> Iterator[Issue]:
+    """Yield what would keep a service from starting, for each that should run, also while it runs or is stopped."""
+    for service in manager.services():
+        config = manager.config(service.name) if service.wanted else None
+        if config is not None:
+            yield from path_issues(config)
 
 
-def path_issues(config: ServiceConfig, source: str = "paths") -> list[Issue]:
+def path_issues(config: ServiceConfig) -> list[Issue]:
     """Return one issue for each thing wrong with a service's paths."""
     found = [("configuration", "", problem) for problem in config.problems]
     directory = Path(config.directory)
@@ -45,7 +34,7 @@ def path_issues(config: ServiceConfig, source: str = "paths") -> list[Issue]:
     if config.user and not config.user.isdigit() and _account(config.user) is None:
         found.append(("user", config.user, f"user {config.user} does not exist"))
     return [
-        Issue("path_invalid", source, config.name, problem, {"setting": setting, "path": path, "file": config.file})
+        Issue("path_invalid", "paths", config.name, problem, {"setting": setting, "path": path, "file": config.file})
         for setting, path, problem in found
     ]
 

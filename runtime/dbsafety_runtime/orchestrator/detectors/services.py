@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
@@ -103,26 +104,15 @@ class ServiceDetector:
         return len(seen) - 1
 
 
-class PortDetector:
-    """Services that could not bind their port, whatever language says so, confirmed by the socket table."""
-
-    name = "ports"
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-
-    def scan(self, cursor: str | None) -> Scan:
-        """Return one issue for each service that is down and whose port another process holds."""
-        del cursor
-        issues = []
-        held: dict[int, int] | None = None
-        for service in self._manager.services():
-            if service.wanted and service.state in ("failed", "starting", "exited"):
-                text = self._manager.log_tail(service.name)[-4096:]
-                if PORT_TAKEN.search(text):
-                    held = listeners() if held is None else held
-                    issues += confirm(self._manager, service, text, held)
-        return Scan(tuple(issues))
+def port_conflicts(manager: Manager) -> Iterator[Issue]:
+    """Yield services that could not bind their port, whatever language says so, confirmed by the socket table."""
+    held: dict[int, int] | None = None
+    for service in manager.services():
+        if service.wanted and service.state in ("failed", "starting", "exited"):
+            text = manager.log_tail(service.name)[-4096:]
+            if PORT_TAKEN.search(text):
+                held = listeners() if held is None else held
+                yield from confirm(manager, service, text, held)
 
 
 def confirm(manager: Manager, service: Service, text: str, held: dict[int, int]) -> list[Issue]:
@@ -138,23 +128,12 @@ def confirm(manager: Manager, service: Service, text: str, held: dict[int, int])
     return [Issue("port_conflict", "ports", service.name, f"port {port} is held by another process", facts)]
 
 
-class StaleDetector:
-    """Processes that outlived their service and keep it, or its port, from working."""
-
-    name = "stale"
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-
-    def scan(self, cursor: str | None) -> Scan:
-        """Return one issue for each service that is down or flapping while an earlier process of it lives."""
-        del cursor
-        services = self._manager.services()
-        down = {service.name for service in services if service.wanted and service.state in ("failed", "starting")}
-        issues = []
-        for name, processes in orphans(self._manager, services).items():
-            if name in down:
-                oldest = min(processes, key=lambda process: process.started)
-                facts = {"pid": str(oldest.pid), "started": repr(oldest.started), "command": oldest.command}
-                issues.append(Issue("stale_process", self.name, name, "a process of an earlier run still lives", facts))
-        return Scan(tuple(issues))
+def stale_processes(manager: Manager) -> Iterator[Issue]:
+    """Yield the services that are down while a process of an earlier run lives, which may be what keeps them down."""
+    services = manager.services()
+    down = {service.name for service in services if service.wanted and service.state in ("failed", "starting")}
+    for name, processes in orphans(manager, services).items():
+        if name in down:
+            oldest = min(processes, key=lambda process: process.started)
+            facts = {"pid": str(oldest.pid), "started": repr(oldest.started), "command": oldest.command}
+            yield Issue("stale_process", "stale", name, "a process of an earlier run still lives", facts)
