@@ -96,7 +96,8 @@ def outlives(summaries: Summaries, function: FunctionInfo, subject: Subject) -> 
     key = subject.key
     if key.kind == "global" and function.scope.kind == "module":
         return False
-    if key.kind == "param" or subject.handle.pooled:
+    # One that a pool lends and nobody gives back is out of everybody's reach: DBS205.
+    if key.kind == "param" or (subject.handle.pooled and key.kind not in ("local", "site")):
         return True
     if key.persistent and not dies_with_owner(summaries.resolver, function, key):
         return True
