@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapItem
 from dbsafety.model.span import Span
-from dbsafety.rules.leaks import is_kept, is_opened_by
+from dbsafety.rules.leaks import OPEN, is_kept, is_opened_by
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.blocks import BlockKind
@@ -17,7 +17,6 @@ from dbsafety.typestate.calls import is_generator_manager
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Function, Handle, Key, handles
 
-_OPEN = (Tx.IDLE, Tx.OPEN, Tx.FAILED)
 _LAZY = frozenset({"map", "filter", "iter", "zip", "enumerate", "islice", "chain"})
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
@@ -62,7 +61,7 @@ def stays_open(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) 
     search = view.follow(handle, key)
     if search.over_budget:
         return False
-    live = [node for node in search.parents if node.state.tx in _OPEN]
+    live = [node for node in search.parents if node.state.tx in OPEN]
     for node in live:
         # What a failed rollback leaves is closed too, but nobody closed it.
         closed = any(after.state.tx is Tx.CLOSED and after.flight is None for after in search.successors(node))

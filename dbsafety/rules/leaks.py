@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dbsafety.drivers.spec import Effect
@@ -21,7 +22,8 @@ _KEEPERS = frozenset(
     }
 )
 """Names of calls that keep what they are given."""
-_OPEN = (Tx.IDLE, Tx.OPEN, Tx.FAILED)
+OPEN = (Tx.IDLE, Tx.OPEN, Tx.FAILED)
+"""The states of a connection that nobody has closed or given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,23 @@ class Leak:
 
 def leak_of(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) -> Leak | None:
     """The first statement whose error leaves the connection that `opening` made open, None when there is none."""
-    search = view.follow(handle, key)
+    return leak_in(view, opening, view.follow(handle, key), Raised.DB, lambda step: _sends(view, step))
+
+
+def leak_in(
+    view: FunctionView, opening: ast.Call, search: Search, kind: Raised, fails: Callable[[Step], bool]
+) -> Leak | None:
+    """The first step that `fails` with an exception of this kind which leaves the connection open."""
     if search.over_budget:
         return None
+    ending = closing_steps(search)
     for node in tuple(search.parents):
         step = search.steps[node.step]
-        if node.state.tx not in _OPEN or not _sends(view, step) or not is_opened_by(view, opening, search, node):
+        if node.state.tx not in OPEN or not fails(step) or not is_opened_by(view, opening, search, node):
             continue
         for failed in search.successors(node):
-            if failed.flight is Raised.DB:
-                leak = _escape(search, step, failed)
+            if failed.flight is kind:
+                leak = _escape(search, step, failed, ending)
                 if leak is not None:
                     return leak
     return None
@@ -60,19 +69,33 @@ def is_opened_by(view: FunctionView, opening: ast.Call, search: Search, node: No
     return True
 
 
-def _escape(search: Search, failing: Step, failed: Node) -> Leak | None:
+def closing_steps(search: Search) -> frozenset[int]:
+    """The steps that close the connection or give it back, a called function perhaps on some of its ways only.
+
+    What a failed rollback leaves is closed as well, but nobody closed it.
+    """
+    return frozenset(
+        node.step
+        for node in tuple(search.parents)
+        if node.state.tx in OPEN
+        and any(after.state.tx is Tx.CLOSED and after.flight is None for after in search.successors(node))
+    )
+
+
+def _escape(search: Search, failing: Step, failed: Node, ending: frozenset[int]) -> Leak | None:
     """Follow the error of one statement to an end of the function with the connection still open."""
     parents: dict[Node, Node | None] = {failed: None}
     queue = deque([failed])
     while queue:
         node = queue.popleft()
-        if node.state.tx in _OPEN:
-            if node.step == search.frame.cfg.raise_end and node.flight is Raised.DB:
+        if node.state.tx in OPEN:
+            if node.step == search.frame.cfg.raise_end and node.flight is failed.flight:
                 return Leak(failing, None)
             if node.step == search.frame.cfg.return_end:
                 return Leak(failing, _handler_on(search, parents, node))
         for target in search.successors(node):
-            if target not in parents:
+            tried = node.step in ending and target.state.tx in OPEN
+            if target not in parents and not tried:
                 parents[target] = node
                 queue.append(target)
     return None

@@ -29,7 +29,7 @@ def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | 
     if refusal:
         return None, refusal
     suite = view.suite_of(statement)
-    last = _last_use(view, suite[suite.index(statement) + 1 :], target.id)
+    last = last_use(view, suite[suite.index(statement) + 1 :], target.id)
     if last is None:
         return None, "the connection is not used in the suite that opens it"
     closing = view.module.name_for("contextlib.closing", view.scope)
@@ -77,7 +77,7 @@ def _sends(op: Op) -> bool:
     return op.effect in (Effect.EXECUTE, Effect.SCRIPT)
 
 
-def _last_use(view: FunctionView, following: list[ast.stmt], name: str) -> ast.stmt | None:
+def last_use(view: FunctionView, following: list[ast.stmt], name: str) -> ast.stmt | None:
     """The last statement that speaks of the connection or of anything made from it in this suite."""
     names = {name}
     last: ast.stmt | None = None

@@ -319,3 +319,28 @@ def clashes(made: object, positions: dict[int, str]) -> dict[int, str]:
             made(*given[: place + 1], **{parameter: None})
         found[place] = parameter
     return found
+
+
+def test_what_is_lent_can_be_given_back() -> None:
+    rows = [
+        (spec, handle, name, row)
+        for spec in FULL_TABLE.drivers
+        for handle in spec.handles.values()
+        for name, row in handle.methods.items()
+        if row.lends
+    ]
+    assert {f"{spec.name}:{name}" for spec, _, name, _ in rows} == {
+        *("psycopg2:getconn", "psycopg:getconn", "sqlalchemy:raw_connection", "sqlalchemy:connect")
+    }
+    for spec, handle, _, row in rows:
+        giver = handle if row.lends != "close" else spec.handles[HandleKind.CONNECTION]
+        assert row.lends in giver.methods
+
+
+@pytest.mark.parametrize(
+    ("module", "driver"),
+    [("psycopg2.pool", "psycopg2"), ("psycopg_pool.pool", "psycopg"), ("sqlalchemy.pool.impl", "sqlalchemy")],
+)
+def test_an_exhausted_pool_says_what_the_table_says(module: str, driver: str) -> None:
+    text = next(spec.exhausted_error for spec in FULL_TABLE.drivers if spec.name == driver)
+    assert text in inspect.getsource(importlib.import_module(module))
