@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +37,21 @@ def screened(path: str, *, named: bool) -> SourceFile | None:
     return SourceFile(path, named, len(data)) if named or worth_parsing(data) else None
 
 
-def check_all(files: Iterable[SourceFile], session: Session) -> Iterator[ModuleResult]:
-    """Check files one after the other, forgetting their trees now and then."""
-    kept = 0
-    for file in files:
-        if kept > _KEPT_BYTES:
-            session, kept = session.renewed(), 0
-        kept += file.size
-        yield check_file(file, session)
+class Checker:
+    """Checks files one after the other, forgetting their trees now and then."""
 
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._kept = 0
 
-def check_file(file: SourceFile, session: Session) -> ModuleResult:
-    """Check a file; one that has become unreadable is a fault of the result."""
-    try:
-        data = read(file.path)
-    except UnreadableFault as fault:
-        return ModuleResult(file.path, faults=(fault,))
-    return check_module(data, file.path, session, named=file.named)
+    def check(self, file: SourceFile) -> ModuleResult:
+        """Check a file; one that has become unreadable is a fault of the result."""
+        if self._kept > _KEPT_BYTES:
+            self._session, self._kept = self._session.renewed(), 0
+            gc.collect()  # scopes and graphs are cyclic, and the collector is off while files are checked
+        self._kept += file.size
+        try:
+            data = read(file.path)
+        except UnreadableFault as fault:
+            return ModuleResult(file.path, faults=(fault,))
+        return check_module(data, file.path, self._session, named=file.named)

@@ -16,7 +16,7 @@ from dbsafety.config.load import Configuration
 from dbsafety.model.faults import DbsafetyError, UnreadableFault
 from dbsafety.model.finding import Finding
 from dbsafety.project.discover import discover
-from dbsafety.project.files import SourceFile, check_all, screened
+from dbsafety.project.files import Checker, SourceFile, screened
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -106,7 +106,8 @@ def _checked(
 ) -> Iterator[ModuleResult]:
     workers = workers_for(len(files), jobs)
     if executor is None and workers == 1:
-        yield from check_all(files, Session.of(configuration, roots=roots))
+        checker = Checker(Session.of(configuration, roots=roots))
+        yield from (checker.check(file) for file in files)
         return
     # Here, since it pulls multiprocessing, which small runs do without.
     from dbsafety.project import workers as pool

@@ -17,7 +17,7 @@ from dbsafety.check.module import ModuleResult
 from dbsafety.check.session import Session
 from dbsafety.config.load import Configuration
 from dbsafety.model.faults import RuleCrash
-from dbsafety.project.files import SourceFile, check_all
+from dbsafety.project.files import Checker, SourceFile
 
 _BATCH_BYTES = 300_000
 """Source per task: some tenths of a second of work, against a tenth of a millisecond that a task costs."""
@@ -28,7 +28,8 @@ _Task: TypeAlias = "Future[tuple[ModuleResult, ...]]"
 
 def check_batch(job: bytes, batch: Batch) -> tuple[ModuleResult, ...]:
     """Check some files in whatever process this is called. `job` is made by `pack`."""
-    return tuple(check_all(batch, _session(job).renewed()))
+    checker = _checker(job)
+    return tuple(checker.check(file) for file in batch)
 
 
 def pack(configuration: Configuration, roots: Sequence[str]) -> bytes:
@@ -36,10 +37,11 @@ def pack(configuration: Configuration, roots: Sequence[str]) -> bytes:
     return pickle.dumps((configuration, tuple(roots)))
 
 
-@lru_cache(maxsize=2)
-def _session(job: bytes) -> Session:
+@lru_cache(maxsize=1)
+def _checker(job: bytes) -> Checker:
+    """What this process keeps from one batch to the next."""
     configuration, roots = pickle.loads(job)  # noqa: S301 - made by `pack` in the parent process
-    return Session.of(configuration, roots=roots)
+    return Checker(Session.of(configuration, roots=roots))
 
 
 def in_processes(job: bytes, files: Sequence[SourceFile], workers: int) -> Iterator[ModuleResult]:
@@ -117,13 +119,15 @@ def _results(future: _Task) -> tuple[ModuleResult, ...] | None:
 
 
 def _batches(files: Sequence[SourceFile], workers: int) -> list[Batch]:
-    """The files in batches of about equal size, the largest first so that no straggler ends the run."""
+    """The files in batches of about equal size: neighbours together, since they import one another, and the largest
+    batch first so that no straggler ends the run.
+    """
     total = sum(file.size for file in files)
     target = max(1, min(_BATCH_BYTES, total // max(1, 2 * workers)))
     batches: list[Batch] = []
     current: list[SourceFile] = []
     weight = 0
-    for file in sorted(files, key=lambda file: (-file.size, file.path)):
+    for file in sorted(files, key=lambda file: file.path):
         current.append(file)
         weight += file.size
         if weight >= target:
@@ -131,4 +135,4 @@ def _batches(files: Sequence[SourceFile], workers: int) -> list[Batch]:
             current, weight = [], 0
     if current:
         batches.append(tuple(current))
-    return batches
+    return sorted(batches, key=lambda batch: -sum(file.size for file in batch))

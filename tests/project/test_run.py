@@ -173,12 +173,16 @@ def test_workers_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers_for(PARALLEL_FROM + 1, None) == 6
 
 
-def test_batches_hold_every_file_once_the_largest_first() -> None:
-    files = [SourceFile(f"{size}.py", False, size) for size in (5, 900_000, 10, 200_000, 200_000)]
+def test_batches_hold_every_file_once_neighbours_together_the_largest_first() -> None:
+    sizes = {"a/1.py": 200_000, "b/1.py": 5, "b/2.py": 900_000, "a/2.py": 200_000, "a/3.py": 10}
+    files = [SourceFile(path, False, size) for path, size in sizes.items()]
 
     batches = workers._batches(files, 1)
 
-    assert batches[0] == (files[1],)
+    assert [[file.path for file in batch] for batch in batches] == [
+        ["a/3.py", "b/1.py", "b/2.py"],
+        ["a/1.py", "a/2.py"],
+    ]
     assert sorted((file for batch in batches for file in batch), key=id) == sorted(files, key=id)
 
 
