@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psutil
 
+from dbsafety_runtime.ops import log
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.figures import percentile
 from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Knowledge, Source
@@ -477,6 +478,7 @@ def main() -> None:
         "events": lambda: corpus().events(print),
         "corpus": lambda: corpus().programs(print),
     }
+    log.configure("json", "error")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors, SQLite {sqlite3.sqlite_version}")
     for name, part in parts.items():
         if options.part in ("all", name):

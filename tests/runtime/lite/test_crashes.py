@@ -55,14 +55,15 @@ def test_kill_9_at_some_points_of_a_cycle() -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize("part", range(16))
 def test_kill_9_at_every_statement_of_a_cycle(part: int) -> None:
-    for found in crashes([f"lite_statement:kill@{number}" for number in range(1 + part, 320, 8)]):
+    """Until both services are decided about 630 statements are run."""
+    for found in crashes([f"lite_statement:kill@{number}" for number in range(1 + part, 720, 16)]):
         check(found)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", NAMED)
 def test_kill_9_at_every_pass_of_the_named_points(name: str) -> None:
-    for found in crashes([f"{name}:kill@{number}" for number in range(1, 21)]):
+    for found in crashes([f"{name}:kill@{number}" for number in range(1, 101 if name.startswith("lite") else 21)]):
         check(found)
