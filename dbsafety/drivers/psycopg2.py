@@ -178,6 +178,9 @@ PSYCOPG2 = DriverSpec(
         f"{_EXTENSIONS}.register_adapter": FunctionSpec(Effect.NEUTRAL, handle=None),
     },
     autocommit=(
+        # An asynchronous connection commits by itself, always.
+        AutocommitSwitch(Switch.KEYWORD, "async_", on=(True, 1), off=(False, 0)),
+        AutocommitSwitch(Switch.KEYWORD, "async", on=(True, 1), off=(False, 0)),
         AutocommitSwitch(Switch.ATTRIBUTE, "autocommit", on=(True, 1), off=(False, 0)),
         AutocommitSwitch(Switch.METHOD, "set_session", on=(True, 1), off=(False, 0), keyword="autocommit", position=3),
         AutocommitSwitch(Switch.METHOD, "set_isolation_level", on=_LEVELS_ON, off=_LEVELS_OFF, position=0),

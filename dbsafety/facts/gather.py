@@ -39,7 +39,7 @@ _PLAIN = frozenset(
     }
 )
 """Nodes of which only the children matter."""
-FILLING = frozenset({"append", "appendleft", "put", "put_nowait", "setdefault"})
+FILLING = frozenset({"append", "appendleft", "put", "put_nowait", "set", "setdefault"})
 """Methods of containers that put their last argument in."""
 
 

@@ -41,7 +41,8 @@ def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> N
 None: whether the error should leave the block or the failing part should get a savepoint is a decision.
 
 ## Limits
-If the function may also end without the commit, DBS101 or DBS108 speaks instead.
+If the function may also end without the commit, DBS101 or DBS108 speaks instead. Where a function also alters
+the schema of an SQLite database, a step that fails is taken for one that was done before: low confidence, not shown.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
-from dbsafety.typestate.report import End, last_statement
+from dbsafety.typestate.report import End, Swallow, last_statement
 
 RULE = Rule(
     code="DBS103",
@@ -86,7 +87,14 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
             f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}: "
             f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
-            confidence=Confidence.LOW if is_private(view.module, swallow.subject.key) else view.confidence(swallow),
+            confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.COMMIT),
             scope=view.name,
         )
+
+
+def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
+    """Low for a database of its own, and where SQLite's schema is brought up to date: each step may fail by itself."""
+    key = swallow.subject.key
+    migrates = not swallow.spec.aborts and any(op.statement.word in ("ALTER", "DROP") for _, op in view.ops(key))
+    return Confidence.LOW if migrates or is_private(view.module, key) else view.confidence(swallow)

@@ -58,11 +58,16 @@ def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "")
         return Key("site", scope.module, f"{place}:{suffix}" if suffix else place)
     if target.cls is not None:
         return class_key(defining_class(resolver, target.cls, target.name), target.name)
-    stored = target.scope.stored.get(target.name)
+    return kept_key(resolver, target.scope, target.name)
+
+
+def kept_key(resolver: Evaluator, scope: Scope, name: str) -> Key:
+    """The key of what a variable holds, perhaps on its way into an attribute or a container."""
+    stored = scope.stored.get(name)
     if stored is not None:
-        cls, name = stored
-        return class_key(defining_class(resolver, cls, name), name)
-    return variable_key(target.scope, target.name)
+        cls, attribute = stored
+        return class_key(defining_class(resolver, cls, attribute), attribute)
+    return variable_key(scope, name)
 
 
 def variable_key(scope: Scope, name: str) -> Key:

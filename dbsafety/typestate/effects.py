@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, Switch
 from dbsafety.facts.scopes import FunctionInfo
-from dbsafety.typestate.allocate import told_mode, variable_key
+from dbsafety.typestate.allocate import kept_key, told_mode
 from dbsafety.typestate.automaton import Outcome, Raised, Seen, State, Tx, idle, leave, perform
 from dbsafety.typestate.blocks import Block, BlockKind
 from dbsafety.typestate.calls import is_recovering
@@ -154,8 +154,7 @@ class Effects:
         for target in node.targets:
             match target, node.value:
                 case (ast.Name(id=name), ast.Constant(value=None)):
-                    owner = self.frame.scope.find(name)
-                    if owner is not None and variable_key(owner, name) == self.key:
+                    if self._is_variable(name):
                         return State(Tx.UNBOUND)
                 case (ast.Name(id=name), value) if self._rebinds(name, value):
                     return State(Tx.UNBOUND)
@@ -167,11 +166,14 @@ class Effects:
 
     def _rebinds(self, name: str, value: ast.expr) -> bool:
         """Whether the variable that held the connection now holds another one."""
-        owner = self.frame.scope.find(name)
-        if owner is None or variable_key(owner, name) != self.key:
+        if not self._is_variable(name):
             return False
         found = handles(self.frame.resolver.evaluate(value, self.frame.scope))
         return bool(found) and all(handle.key != self.key for handle in found)
+
+    def _is_variable(self, name: str) -> bool:
+        owner = self.frame.scope.find(name)
+        return owner is not None and kept_key(self.frame.resolver, owner, name) == self.key
 
     def _is_attribute(self, base: ast.expr, name: str) -> bool:
         if self.key.kind != "attr" or self.key.name != name:

@@ -22,7 +22,8 @@ from dbsafety.drivers.table import FULL_TABLE
             "psycopg2",
             "Autocommit is switched on by",
             (
-                "`connection.autocommit = True`, `set_session(autocommit=True)`, "
+                "the argument `async_=True`, the argument `async=True`, `connection.autocommit = True`, "
+                "`set_session(autocommit=True)`, "
                 "`set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)`"
             ),
         ),

@@ -213,6 +213,8 @@ def test_switches_of_autocommit(
     real = spec.constants[value] if isinstance(value, str) else value
     given = {switch.name: real} if switch.by is Switch.KEYWORD else {}
     with closing(importlib.import_module(spec.name).connect(dsn, **given)) as conn:
+        if getattr(conn, "async_", False):
+            psycopg2.extras.wait_select(conn)
         if switch.by is not Switch.KEYWORD:
             conn.autocommit = not state
         if switch.by is Switch.ATTRIBUTE:

@@ -104,14 +104,16 @@ def test_only_enabled_drivers_are_in_the_default_table() -> None:
         DEFAULT_TABLE.driver("oracledb")
 
 
-def test_autocommit_of_psycopg2_is_switched_by_exactly_four_spellings() -> None:
+def test_autocommit_of_psycopg2_is_switched_by_exactly_these_spellings() -> None:
     switches = DEFAULT_TABLE.driver("psycopg2").autocommit
     assert [(switch.by, switch.name) for switch in switches] == [
+        (Switch.KEYWORD, "async_"),
+        (Switch.KEYWORD, "async"),
         (Switch.ATTRIBUTE, "autocommit"),
         (Switch.METHOD, "set_session"),
         (Switch.METHOD, "set_isolation_level"),
     ]
-    assert switches[2].on == (0, "psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT")
+    assert switches[-1].on == (0, "psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT")
 
 
 def test_the_digest_is_the_same_in_another_process() -> None:
