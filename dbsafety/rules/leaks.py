@@ -48,7 +48,9 @@ def leak_in(
     ending = closing_steps(search)
     for node in tuple(search.parents):
         step = search.steps[node.step]
-        if node.state.tx not in OPEN or not fails(step) or not is_opened_by(view, opening, search, node):
+        if node.state.tx not in OPEN or step.node is opening or not fails(step):
+            continue  # what fails while it opens is lost to the function that opens
+        if not is_opened_by(view, opening, search, node):
             continue
         for failed in search.successors(node):
             if failed.flight is kind:
