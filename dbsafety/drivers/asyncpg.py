@@ -140,6 +140,8 @@ ASYNCPG = DriverSpec(
         "asyncpg.pool.create_pool": "asyncpg.create_pool",
     },
     aborted_error="current transaction is aborted, commands ignored until end of transaction block",
+    connect_keyword="timeout",
+    connect_limit=62,
     closed_attributes=("is_closed",),
     status_attributes=("is_in_transaction",),
 )

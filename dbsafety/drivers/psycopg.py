@@ -176,6 +176,8 @@ PSYCOPG = DriverSpec(
         "psycopg_pool.null_pool_async.AsyncNullConnectionPool": "psycopg_pool.AsyncNullConnectionPool",
     },
     aborted_error="current transaction is aborted, commands ignored until end of transaction block",
+    connect_keyword="connect_timeout",
+    connect_limit=132,
     exhausted_error="couldn't get a connection after",
     closed_attributes=("broken", "closed"),
     status_attributes=("info.transaction_status", "pgconn.transaction_status"),

@@ -199,6 +199,8 @@ PSYCOPG2 = DriverSpec(
         f"{_EXTRAS}._cursor": f"{_EXTENSIONS}.cursor",
     },
     aborted_error="current transaction is aborted, commands ignored until end of transaction block",
+    connect_keyword="connect_timeout",
+    connect_unlimited=frozenset({"async", "async_"}),
     exhausted_error="connection pool exhausted",
     closed_attributes=("closed",),
     status_attributes=("info.transaction_status", "get_transaction_status"),

@@ -209,7 +209,10 @@ class DriverSpec:
     `commit_fails_open`: a commit that fails leaves a transaction that must still be rolled back (a session whose flush
     failed, fact B10a); the others have rolled back by then (fact B1d). `family` names the rule that speaks for errors
     swallowed with this driver instead of DBS101, DBS102, DBS103 and DBS107. `exhausted_error` is the beginning of
-    what a pool says when all its connections are out (facts B4e, B4f). `told_by_name` says that a parameter is
+    what a pool says when all its connections are out (facts B4e, B4f). `connect_keyword` is the
+    keyword that limits how long opening may take, `connect_limit` the seconds after which it ends without that (None:
+    never, fact B11a), `connect_unlimited` are keywords with which opening returns at once and the limit has no effect.
+    `told_by_name` says that a parameter is
     taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table. `sends` are methods of objects that
     are not followed (models, query sets) which send statements and have no savepoint of their own.
@@ -246,6 +249,9 @@ class DriverSpec:
     kin: Mapping[str, str] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
     exhausted_error: str = ""
+    connect_keyword: str = ""
+    connect_limit: int | None = None
+    connect_unlimited: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,15 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import ConstructorSpec, HandleKind
-from dbsafety.facts.scopes import BindKind
 from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
 from dbsafety.rules.databases import Place, only_sends, place_of
+from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
-from dbsafety.typestate.values import External
 
 RULE = Rule(
     code="DBS201",
@@ -105,45 +104,8 @@ def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: Cons
     positions = constructor.positions
     if "timeout" not in constructor.keywords and "timeout" not in positions.values():
         return True
-    if any(isinstance(argument, ast.Starred) for argument in call.args):
-        return True
     if any(name == "timeout" and position < len(call.args) for position, name in positions.items()):
         return True
-    if any(keyword.arg in ("timeout", "factory") for keyword in call.keywords) or _is_partial(view, call.func):
-        return True
-    spread = (keyword.value for keyword in call.keywords if keyword.arg is None)
-    if any(keys is None or keys & {"timeout", "factory"} for keys in (_keys_of(view, node) for node in spread)):
+    if may_pass(view, call, "timeout", "factory"):
         return True
     return view.module.sends(op.key, "busy_timeout")
-
-
-def _keys_of(view: FunctionView, node: ast.expr) -> frozenset[str] | None:
-    """The keys that a local dictionary can have, None when that is not certain."""
-    if not isinstance(node, ast.Name) or view.scope.find(node.id) is not view.scope:
-        return None
-    keys: set[str] = set()
-    for binding in view.scope.bindings[node.id]:
-        if binding.kind is not BindKind.VALUE or binding.path or not isinstance(binding.value, ast.Dict):
-            return None
-        keys |= {_text(key) for key in binding.value.keys}
-    for use in ast.walk(view.info.node):
-        if isinstance(use, ast.Name) and use.id == node.id and isinstance(use.ctx, ast.Load):
-            parent = view.parents.get(id(use))
-            if isinstance(parent, ast.Subscript) and parent.value is use:
-                keys.add(_text(parent.slice))
-            elif not (isinstance(parent, ast.keyword) and parent.arg is None):
-                return None
-    return None if "" in keys else frozenset(keys)
-
-
-def _text(node: ast.expr | None) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-def _is_partial(view: FunctionView, func: ast.expr) -> bool:
-    """Whether the callable was made by `functools.partial`, which may hold a timeout."""
-    owner = view.scope.find(func.id) if isinstance(func, ast.Name) else None
-    bindings = owner.bindings[func.id] if owner is not None and isinstance(func, ast.Name) else []
-    made = [(b.value.func, b.scope) for b in bindings if isinstance(b.value, ast.Call)]
-    found = (value for part, scope in made for value in view.resolver.evaluate(part, scope))
-    return any(isinstance(value, External) and value.dotted == "functools.partial" for value in found)

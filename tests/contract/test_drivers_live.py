@@ -344,3 +344,8 @@ def test_what_is_lent_can_be_given_back() -> None:
 def test_an_exhausted_pool_says_what_the_table_says(module: str, driver: str) -> None:
     text = next(spec.exhausted_error for spec in FULL_TABLE.drivers if spec.name == driver)
     assert text in inspect.getsource(importlib.import_module(module))
+
+
+@pytest.mark.parametrize("spec", [spec for spec in FULL_TABLE.drivers if spec.connect_keyword], ids=lambda s: s.name)
+def test_the_limit_to_opening_is_a_keyword_of_connect(spec: DriverSpec) -> None:
+    assert spec.connect_keyword in spec.constructors[f"{spec.name}.connect"].keywords
