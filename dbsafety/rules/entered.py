@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapItem
 from dbsafety.model.span import Span
-from dbsafety.rules.leaks import OPEN, is_kept, is_opened_by
+from dbsafety.rules.leaks import OPEN, follow_on, is_kept, is_opened_by
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.blocks import BlockKind
@@ -58,7 +58,7 @@ def entered(view: FunctionView) -> Iterator[Entered]:
 
 def stays_open(view: FunctionView, opening: ast.Call, handle: Handle, key: Key) -> bool:
     """Whether no way through the function closes the connection that `opening` made; in doubt no."""
-    search = view.follow(handle, key)
+    search = follow_on(view, handle, key)
     if search.over_budget:
         return False
     live = [node for node in search.parents if node.state.tx in OPEN]

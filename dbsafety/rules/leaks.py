@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import Effect
 from dbsafety.flow.graph import Step, StepKind
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.automaton import Raised, Tx
+from dbsafety.typestate.automaton import Raised, State, Tx
+from dbsafety.typestate.relation import Start
 from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.values import Handle, Key, handles
 
@@ -69,6 +70,14 @@ def is_opened_by(view: FunctionView, opening: ast.Call, search: Search, node: No
         ):
             return call is opening
     return True
+
+
+def follow_on(view: FunctionView, handle: Handle, key: Key) -> Search:
+    """The analysis of one connection over the whole function, beyond each `yield` of a generator too."""
+    search = view.follow(handle, key)
+    if view.cfg.is_generator and not search.over_budget:
+        search.run(Start.RESUME, State(Tx.OPEN))
+    return search
 
 
 def closing_steps(search: Search) -> frozenset[int]:

@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.drivers.spec import HandleKind
 from dbsafety.flow.graph import Step, StepKind
 from dbsafety.rules.entered import is_handed_on, is_kept_by_maker, stays_open
-from dbsafety.rules.leaks import OPEN, closing_steps, is_opened_by, leak_in, leak_of
+from dbsafety.rules.leaks import OPEN, closing_steps, follow_on, is_opened_by, leak_in, leak_of
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised, State, Tx
 from dbsafety.typestate.calls import is_generator_manager
@@ -75,9 +75,8 @@ def loss_of(view: FunctionView, loan: Loan) -> Loss | None:
 
 def returns_of(view: FunctionView, loan: Loan) -> list[ast.Call]:
     """The calls that give the connection back, themselves or by a project function, in source order."""
-    search = view.follow(loan.op.handle, loan.op.key)
+    search = follow_on(view, loan.op.handle, loan.op.key)
     nodes = {search.steps[index].node for index in closing_steps(search)}
-    nodes |= {node for node, op in view.ops(loan.op.key) if op.effect in (Effect.RELEASE, Effect.CLOSE)}
     return sorted((n for n in nodes if isinstance(n, ast.Call)), key=lambda call: (call.lineno, call.col_offset))
 
 
