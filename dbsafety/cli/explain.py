@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from dbsafety.config.select import did_you_mean
 from dbsafety.model.faults import UsageFault
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 
+DSN_VARIABLE = "DBSAFETY_DEMO_DSN"
+
 
 def add_explain(to: argparse.ArgumentParser) -> None:
     """Print what a rule finds, why it matters, and what to write instead."""
     to.add_argument("code", metavar="CODE", help="a code or a name, such as DBS101 or swallowed-error-no-rollback")
+    _add_demo(to)
+
+
+def _add_demo(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--demo", action="store_true", help="run the examples on a real database and show what happens")
+    to.add_argument(
+        "--dsn",
+        metavar="DSN",
+        help=f"for --demo: a PostgreSQL server, whose account may create databases; default: {DSN_VARIABLE}, else a "
+        "private server from the extra `embedded`",
+    )
+    to.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="for --demo; default: auto")
 
 
 def explain(found: argparse.Namespace) -> int:
-    """Print the page of a rule. Raises UsageFault when there is no such rule."""
-    sys.stdout.write(page(_rule(found.code)))
+    """Print the page of a rule, or run its demonstration. Raises UsageFault when there is no such rule."""
+    module = _rule(found.code)
+    if found.demo:
+        # Here, since only the demonstration fixes code and starts processes.
+        from dbsafety.cli.demo import demo
+
+        return demo(module, found.dsn or os.environ.get(DSN_VARIABLE, ""), found.color)
+    sys.stdout.write(page(module))
     return 0
 
 

@@ -22,19 +22,21 @@ from types import ModuleType
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from dbsafety.proofs.proof import PACKAGES  # noqa: E402 - the path must be right first
-from dbsafety.proofs.stage import Stage, raised, send  # noqa: E402 - likewise
+from dbsafety.proofs.stage import Stage, raised, send  # noqa: E402 - the path must be right first
+
+
+class NoDatabase(Exception):
+    """There is no database to perform on; the text is for the user."""
 
 
 def perform(task: Mapping[str, str]) -> Mapping[str, object]:
     """Do what a task says: the script's function `scenario`, on a fresh database.
 
-    Returns what was seen and the versions, or under `missing` the packages to install.
+    Returns what was seen and the versions, or under `missing` the packages to install. Raises NoDatabase.
     """
     script = load(Path(task["script"]))
-    lacking = [name for name in script.PROOF.modules(task["driver"]) if importlib.util.find_spec(name) is None]
-    if lacking:
-        return {"missing": [PACKAGES.get(name, name) for name in lacking]}
+    if any(importlib.util.find_spec(name) is None for name in script.PROOF.modules(task["driver"])):
+        return {"missing": script.PROOF.packages(task["driver"])}
     with database(task["driver"], task["server"], task["name"]) as (address, version):
         stage = Stage(task["driver"], address, task["source"])
         if script.PROOF.setup:
@@ -60,7 +62,11 @@ def database(driver: str, server: str, name: str) -> Iterator[tuple[str, str]]:
 @contextlib.contextmanager
 def _on_server(driver: str, server: str, name: str) -> Iterator[tuple[str, str]]:
     module = importlib.import_module(driver)
-    with contextlib.closing(module.connect(server, connect_timeout=10)) as conn:
+    try:
+        made = module.connect(server, connect_timeout=10)
+    except module.Error as error:
+        raise NoDatabase(f"no PostgreSQL with that DSN: {str(error).splitlines()[0]}") from None
+    with contextlib.closing(made) as conn:
         conn.autocommit = True
         send(conn, f"CREATE DATABASE {name}")
         try:
@@ -97,6 +103,8 @@ def main() -> None:
     task = json.load(sys.stdin)
     try:
         result = perform(task)
+    except NoDatabase as fault:
+        result = {"refused": str(fault)}
     except Exception as error:  # noqa: BLE001 - the parent, which reads this, says what failed and where
         result = {"crash": f"{raised(error)} (line {_line(error, task['script'])})"}
     json.dump(result, sys.stdout)

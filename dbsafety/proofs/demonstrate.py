@@ -125,6 +125,8 @@ def perform(script: Path, scenario: str, source: str, bench: Bench) -> Seen:
     answer = _answer(task, bench.python)
     if "missing" in answer:
         raise MissingPackages(answer["missing"])
+    if "refused" in answer:
+        raise ProofFault(answer["refused"])
     if "crash" in answer:
         raise ProofFault(f"{scenario}: {answer['crash']}", str(script))
     return Seen(answer["seen"], answer["database"], answer["python"])

@@ -48,6 +48,10 @@ class Proof:
         """The modules it needs on the database of this driver, apart from the standard library's."""
         return tuple(name for name in (driver, *self.needs) if name != "sqlite3")
 
+    def packages(self, driver: str) -> tuple[str, ...]:
+        """The same, as pip names them."""
+        return tuple(PACKAGES.get(name, name) for name in self.modules(driver))
+
 
 def agrees(seen: Mapping[str, str], stated: Mapping[str, str]) -> bool:
     """Whether what was seen is what a proof states: the same labels in the same order, and each value."""
