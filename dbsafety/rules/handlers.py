@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from enum import Enum
 
+from dbsafety.rules.early import is_early
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import End, Swallow
 from dbsafety.typestate.values import handles
@@ -20,6 +21,8 @@ class Verdict(Enum):
     """DBS102: another statement is sent inside the handler, or by the next turn of the same `try`."""
     COMMITTED = "committed"
     """DBS103: a commit follows on every swallowing path."""
+    COMMITTED_EARLY = "committed early"
+    """DBS104: that commit stands in the handler itself, or in the `finally` of its `try`."""
     LOST_ROWS = "lost rows"
     """DBS107: the next turn of a loop writes on, all in one transaction."""
     KEEPS_LOCK = "keeps lock"
@@ -43,12 +46,18 @@ def _plain_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     if not swallow.spec.aborts:
         if End.FUNCTION in ends:
             return Verdict.KEEPS_LOCK
-        return Verdict.COMMITTED if End.COMMIT in ends else Verdict.NONE
+        return _commit_verdict(view, swallow)
     if End.RETRY in ends and not _is_brought(view, swallow):
         return Verdict.LOST_ROWS if _writes(view, swallow) else Verdict.USED_ABORTED
     if End.FUNCTION in ends or End.STATEMENT in ends:
         return Verdict.LEFT_ABORTED
-    return Verdict.COMMITTED if End.COMMIT in ends else Verdict.NONE
+    return _commit_verdict(view, swallow)
+
+
+def _commit_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
+    if End.COMMIT not in swallow.paths:
+        return Verdict.NONE
+    return Verdict.COMMITTED_EARLY if is_early(view, swallow) else Verdict.COMMITTED
 
 
 def _writes(view: FunctionView, swallow: Swallow) -> bool:

@@ -119,6 +119,8 @@ def _collect(
             continue
         if _is_probe(search, sight.node):
             continue
+        if sight.what is Seen.COMMIT and state.by == -1:
+            continue  # the error is still on its way: not swallowed, see DBS104
         if sight.what is Seen.COMMIT:
             if search.spec.aborts or not _of_its_own(search, sight.node):
                 _note(search, function, found, sight.node, End.COMMIT)

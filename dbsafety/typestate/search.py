@@ -100,7 +100,7 @@ class Search:
                 found.extend(self._along(here, edge, state) for edge in step.succ)
             elif step.exc is not None:
                 kind = {Start.THROW_DB: Raised.DB, Start.THROW_BASE: Raised.BASE}.get(start, Raised.OTHER)
-                found.append(self._raise(here, kind, state))
+                found.append(self.raised(here, kind, state))
         return found
 
     def successors(self, node: Node) -> Iterator[Node]:
@@ -130,16 +130,16 @@ class Search:
             case StepKind.DISPATCH:
                 yield from self._dispatch(node, step)
             case StepKind.RAISE:
-                yield self._raise(node, self._kind_raised(node, step), node.state)
+                yield self.raised(node, self._kind_raised(node, step), node.state)
             case StepKind.RESUME if step.why is Why.RAISE:
-                yield self._raise(node, node.aside[-1] if node.aside else Raised.OTHER, node.state)
+                yield self.raised(node, node.aside[-1] if node.aside else Raised.OTHER, node.state)
             case StepKind.BIND if step.node is not None:
                 state = self.effects.bind(step.node, node.state)
                 yield from self._plain(node, step, state)
             case StepKind.YIELD if self._stop_at_yield:
                 self.exits.add((Exit.YIELD, node.state))
                 if step.exc is not None:
-                    yield self._raise(node, Raised.BASE, node.state)
+                    yield self.raised(node, Raised.BASE, node.state)
             case StepKind.RETURN:
                 self._note_true(node, step)
                 yield from self._plain(node, step, node.state)
@@ -150,7 +150,7 @@ class Search:
         for edge in step.succ:
             yield self._along(node, edge, state)
         if step.exc is not None and (state.tx is not Tx.FAILED or not step.succ):
-            yield self._raise(node, Raised.OTHER, state)
+            yield self.raised(node, Raised.OTHER, state)
 
     def _transfer(self, node: Node, step: Step, transfer: Transfer) -> Iterator[Node]:
         self._reveal(node, transfer.seen)
@@ -159,7 +159,7 @@ class Search:
                 yield self._along(node, edge, state)
         for kind, state in transfer.raised:
             if step.exc is not None:
-                yield self._raise(node, kind, state)
+                yield self.raised(node, kind, state)
 
     def _reveal(self, node: Node, seen: tuple[Seen, ...]) -> None:
         for what in seen:
@@ -177,7 +177,7 @@ class Search:
         self._reveal(node, transfer.seen)
         for kind, state in transfer.raised:
             if step.exc is not None:
-                yield self._raise(node, kind, state)
+                yield self.raised(node, kind, state)
         for edge in step.succ:
             if edge.kind is EdgeKind.SUPPRESSED:
                 for state in transfer.swallowed:
@@ -238,7 +238,8 @@ class Search:
                 return state._replace(by=by.index, left=True)
         return state
 
-    def _raise(self, node: Node, kind: Raised, state: State) -> Node:
+    def raised(self, node: Node, kind: Raised, state: State) -> Node:
+        """Where an exception of the kind leads that the step of `node` raises in `state`."""
         source = self.steps[node.step]
         index = source.exc if source.exc is not None else self.frame.cfg.raise_end
         return Node(index, state, kind, _carried(source, self.steps[index], node))
@@ -279,7 +280,7 @@ class Search:
                 continue
             yield self._along(node, edge, node.state)
         if step.exc is not None and node.state.tx is not Tx.FAILED:
-            yield self._raise(node, Raised.OTHER, node.state)
+            yield self.raised(node, Raised.OTHER, node.state)
 
     def _nothing_in(self, node: Node, loop: ast.For | ast.AsyncFor) -> bool:
         """Whether the loop takes no turn after a failure, since what it goes over is still empty."""
