@@ -63,6 +63,7 @@ soak: $(READY) ## the runtime under load (very long)
 	@$(PYTEST) -m soak
 
 prove: $(READY) ## the bad and the fixed code on real databases and several interpreters (long)
+	@PYTHONPATH=. $(PY) tests/prove/table.py
 	@$(PYTEST) -m prove -n $(JOBS) --dist loadgroup
 
 corpus: $(READY) ## score findings: LABELS=labels.jsonl (score.py beside it) TREES=folder
