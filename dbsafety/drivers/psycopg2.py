@@ -187,6 +187,7 @@ PSYCOPG2 = DriverSpec(
     ),
     with_begins_in_autocommit=True,
     rollback_in_autocommit=False,
+    rollback_after_begin=False,
     constants=_CONSTANTS,
     aliases={
         **moved(map(last_part, _STANDARD), "psycopg2", "psycopg2._psycopg", "psycopg2.errors"),

@@ -212,6 +212,8 @@ class DriverSpec:
     what a pool says when all its connections are out (facts B4e, B4f). `connect_keyword` is the
     keyword that limits how long opening may take, `connect_limit` the seconds after which it ends without that (None:
     never, fact B11a), `connect_unlimited` are keywords with which opening returns at once and the limit has no effect.
+    `rollback_in_autocommit`: rollback() undoes what was sent in autocommit mode; `rollback_after_begin`: in that mode
+    it ends a transaction that a BEGIN as text has opened (psycopg2 sends nothing then, fact B3b; C6b).
     `told_by_name` says that a parameter is
     taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table. `sends` are methods of objects that
@@ -233,6 +235,7 @@ class DriverSpec:
     default_autocommit: bool = False
     with_begins_in_autocommit: bool = False
     rollback_in_autocommit: bool = True
+    rollback_after_begin: bool = True
     is_async: bool = False
     constants: Mapping[str, object] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -254,6 +254,7 @@ def test_rollback_after_an_explicit_begin_in_autocommit_mode(spec: DriverSpec, d
         insert(conn)
         conn.rollback()
         assert (status(conn) == IDLE) is spec.rollback_in_autocommit
+        assert (status(conn) == IDLE) is spec.rollback_after_begin
 
 
 def test_transaction_of_psycopg(dsn: str) -> None:

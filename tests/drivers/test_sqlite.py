@@ -170,6 +170,15 @@ def test_switches_of_autocommit(switch: AutocommitSwitch, value: object, state: 
         assert (stored(path) == [1]) is (state and not SQLITE3.rollback_in_autocommit)
 
 
+def test_rollback_after_an_explicit_begin_without_isolation_level(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("BEGIN")
+        conn.execute(INSERT)
+        conn.rollback()
+        assert (stored(path) == []) is SQLITE3.rollback_after_begin
+        assert conn.in_transaction is not SQLITE3.rollback_after_begin
+
+
 def test_values_that_sqlite3_refuses_are_in_no_switch() -> None:
     if sys.version_info >= (3, 12):
         with pytest.raises(ValueError, match="autocommit must be True, False, or"):
