@@ -6,6 +6,7 @@ import ast
 from enum import Enum
 
 from dbsafety.rules.early import is_early
+from dbsafety.rules.mistaken import mistaken_rollbacks
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import End, Swallow
 from dbsafety.typestate.values import handles
@@ -27,6 +28,8 @@ class Verdict(Enum):
     """DBS107: the next turn of a loop writes on, all in one transaction."""
     KEEPS_LOCK = "keeps lock"
     """DBS108."""
+    MISSED = "missed"
+    """DBS110: the handler rolls back another connection."""
     FAMILY = "family"
     """The rule that the driver's table names: DBS111, DBS112."""
 
@@ -34,7 +37,14 @@ class Verdict(Enum):
 def verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     """The most telling verdict for the handler."""
     found = _plain_verdict(view, swallow)
-    return Verdict.FAMILY if swallow.spec.family and found is not Verdict.NONE else found
+    if found is Verdict.NONE:
+        return found
+    if swallow.spec.family:
+        return Verdict.FAMILY
+    if not isinstance(swallow.handler, ast.ExceptHandler):
+        return found
+    missed = mistaken_rollbacks(view, swallow.handler)
+    return Verdict.MISSED if any(other.key == swallow.subject.key for other in missed) else found
 
 
 def _plain_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
