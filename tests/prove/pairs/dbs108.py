@@ -1,0 +1,19 @@
+"""The golden pairs of DBS108: who holds the lock afterwards."""
+
+from __future__ import annotations
+
+from tests.prove.pair import Call, Pair
+
+LOCKED = "a write from outside: OperationalError: database is locked"
+SETUP = ("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT UNIQUE)",)
+KNOWN = ("INSERT INTO item VALUES (1, 'a')",)
+
+PAIRS = (
+    Pair("fix_reach", "sqlite3", SETUP, (Call("Store.add", "keep(Store(address)).add('a')", LOCKED, breaks=KNOWN),)),
+    Pair(
+        "fix_release",
+        "sqlite3",
+        SETUP,
+        (Call("Store.add", "keep(Store(address)).add((1, 'a'))", LOCKED, breaks=KNOWN),),
+    ),
+)
