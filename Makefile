@@ -64,7 +64,8 @@ soak: $(READY) ## the runtime under load (very long)
 
 prove: $(READY) ## the bad and the fixed code on real databases and several interpreters (long)
 	@PYTHONPATH=. $(PY) tests/prove/table.py
-	@$(PYTEST) -m prove -n $(JOBS) --dist loadgroup
+	@$(PYTEST) -m 'prove or not prove' -n $(JOBS) --dist loadgroup tests/prove/test_pairs.py
+	@$(PYTEST) -m prove -n $(JOBS) --dist loadgroup --ignore tests/prove
 
 corpus: $(READY) ## score findings: LABELS=labels.jsonl (score.py beside it) TREES=folder
 	@test -n "$(LABELS)" -a -n "$(TREES)" || { echo 'usage: make corpus LABELS=labels.jsonl TREES=folder' >&2; exit 2; }

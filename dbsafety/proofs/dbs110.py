@@ -1,4 +1,4 @@
-"""The proof of DBS110: the wrong connection is rolled back; the right one stays aborted, the wrong one loses its work."""
+"""The proof of DBS110: the connection that failed stays aborted, and the other one loses its work."""
 
 from __future__ import annotations
 

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from dbsafety.proofs.demonstrate import Bench
 from dbsafety.proofs.registry import owes_proof
 from dbsafety.rules.registry import all_rules
 from tests.harness.faces import FIXTURES
 from tests.harness.modules import ROOT
+from tests.incidents.pythons import pythons
 from tests.prove.benches import is_on_postgres
 from tests.prove.pair import Call, Pair
 
@@ -43,6 +45,9 @@ CALLS = [(name, pair, call) for (name, _), pair in PAIRS.items() for call in pai
 SLOW = [one for one in CALLS if one[1].slow]
 QUICK = [one for one in CALLS if not one[1].slow]
 ON_SQLITE = [one for one in QUICK if not is_on_postgres(one[1].driver)]
+ANYWHERE = [one for one in ON_SQLITE if "session" not in one[2].do]
+"""Those that need the standard library alone."""
+OTHER_PYTHONS = {version: path for version, path in pythons().items() if path != Path(sys.executable)}
 ON_POSTGRES = [one for one in QUICK if is_on_postgres(one[1].driver)]
 
 
@@ -50,14 +55,14 @@ def ids(calls: list[tuple[str, Pair, Call]]) -> list[str]:
     return [f"{name}-{pair.name}-{call.function}" for name, pair, call in calls]
 
 
-def perform(source: str, pair: Pair, call: Call, server: str, *, broken: bool) -> Mapping[str, str]:
+def perform(source: str, pair: Pair, call: Call, bench: Bench, *, broken: bool) -> Mapping[str, str]:
     """What one call is seen to do, in a process and a database of its own."""
     parts = asdict(pair) | asdict(call)
     wrecking = {} if broken else {"do": call.happy or call.do, "breaks": (), "holds": "", "inject": (), "then": ""}
-    task = {**parts, **wrecking, "server": server, "watch": broken}
+    task = {**parts, **wrecking, "server": bench.server, "watch": broken}
     task |= {"name": f"pair_{secrets.token_hex(8)}", "source": source, "place": (*pair.place, *task["inject"])}
     ran = subprocess.run(
-        [sys.executable, PERFORM],
+        [bench.python, PERFORM],
         input=json.dumps(task),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -70,12 +75,14 @@ def perform(source: str, pair: Pair, call: Call, server: str, *, broken: bool) -
     return seen
 
 
-def proven(name: str, pair: Pair, call: Call, server: str = "") -> None:
+def proven(name: str, pair: Pair, call: Call, server: str = "", python: str = sys.executable) -> None:
     path = FIXTURES / name / f"{pair.name}.py"
     before, after = path.read_text(encoding="utf-8"), path.with_suffix(".fixed.py").read_text(encoding="utf-8")
     jobs = [(text, broken) for broken in (True, False) for text in (before, after)]
     with ThreadPoolExecutor(len(jobs)) as pool:
-        found = pool.map(lambda job: perform(job[0], pair, call, server, broken=job[1]), jobs)
+        found = pool.map(
+            lambda job: perform(job[0], pair, call, Bench(pair.driver, server, python), broken=job[1]), jobs
+        )
         worst, best, same, same_after = found
     assert call.sign in lines(worst)
     assert call.sign not in lines(best)
@@ -90,6 +97,13 @@ def lines(seen: Mapping[str, str]) -> str:
 @pytest.mark.parametrize(("name", "pair", "call"), ON_SQLITE, ids=ids(ON_SQLITE))
 def test_on_sqlite(name: str, pair: Pair, call: Call) -> None:
     proven(name, pair, call)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("python", OTHER_PYTHONS.values(), ids=list(OTHER_PYTHONS))
+@pytest.mark.parametrize(("name", "pair", "call"), ANYWHERE, ids=ids(ANYWHERE))
+def test_on_other_pythons(name: str, pair: Pair, call: Call, python: Path) -> None:
+    proven(name, pair, call, python=str(python))
 
 
 @pytest.mark.xdist_group("pairs on postgres")

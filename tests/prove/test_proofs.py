@@ -1,9 +1,9 @@
-"""Each rule's page is run: the Example fails as stated, the fixed one and Use instead do not, else they do the same."""
+"""Each rule's page is run: the Example fails as stated, the fixed one and Use instead do not, else they do the same.
+
+This is this Python and one PostgreSQL; `make prove` runs the same on all there are, see `table.py`.
+"""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,15 +12,12 @@ from dbsafety.proofs.proof import Proof
 from dbsafety.proofs.registry import all_proofs, proof_of
 from dbsafety.proofs.variants import EXAMPLE, FIXED, INSTEAD
 from dbsafety.rules.registry import rule_of
-from tests.incidents.pythons import pythons
-from tests.prove.benches import is_on_postgres, runs_everywhere
+from tests.prove.benches import is_on_postgres
 
 PROOFS = {code: proof for code in all_proofs() if (proof := proof_of(code)) is not None}
 RUNS = [(code, driver) for code, proof in PROOFS.items() for driver in proof.drivers]
 ON_SQLITE = [run for run in RUNS if not is_on_postgres(run[1])]
 ON_POSTGRES = [run for run in RUNS if is_on_postgres(run[1])]
-ANYWHERE = [run for run in ON_SQLITE if runs_everywhere(PROOFS[run[0]], run[1])]
-OTHER_PYTHONS = {version: path for version, path in pythons().items() if path != Path(sys.executable)}
 
 
 def proven(code: str, bench: Bench) -> None:
@@ -57,17 +54,3 @@ def test_on_sqlite(code: str, driver: str) -> None:
 @pytest.mark.parametrize(("code", "driver"), ON_POSTGRES)
 def test_on_postgres(code: str, driver: str, postgres: str) -> None:
     proven(code, Bench(driver, postgres))
-
-
-@pytest.mark.prove
-@pytest.mark.parametrize("python", OTHER_PYTHONS.values(), ids=list(OTHER_PYTHONS))
-@pytest.mark.parametrize(("code", "driver"), ANYWHERE)
-def test_on_other_pythons(code: str, driver: str, python: Path) -> None:
-    proven(code, Bench(driver, python=str(python)))
-
-
-@pytest.mark.prove
-@pytest.mark.xdist_group("proofs on another postgres")
-@pytest.mark.parametrize(("code", "driver"), ON_POSTGRES)
-def test_on_another_postgres(code: str, driver: str, other_postgres: str) -> None:
-    proven(code, Bench(driver, other_postgres))
