@@ -1,0 +1,60 @@
+"""The proof of DBS114: a cancelled task goes on and commits what it had written so far."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from dbsafety.proofs.proof import Proof
+from dbsafety.proofs.stage import Stage, raised
+
+PROOF = Proof(
+    facts=("B9b", "B9c"),
+    drivers=("sqlite3",),
+    needs=("aiosqlite",),
+    setup=("CREATE TABLE orders (id INTEGER PRIMARY KEY)",),
+    story="The task is cancelled while it waits between its write and its commit.",
+    bad={"the cancelled task": "ended normally", "orders": "[1]"},
+    good={"the cancelled task": "CancelledError", "orders": "[]"},
+)
+
+
+def failing(stage: Stage) -> None:
+    """Cancelled in the middle."""
+    stage.see("the cancelled task", asyncio.run(_cancelled(stage)))
+    stage.see("orders", stage.values("SELECT id FROM orders"))
+
+
+def happy(stage: Stage) -> None:
+    """Left alone."""
+    stage.see("returned", asyncio.run(_left_alone(stage)))
+    stage.see("orders", stage.values("SELECT id FROM orders"))
+
+
+@contextlib.asynccontextmanager
+async def _orders(stage: Stage) -> AsyncIterator[Any]:
+    async with importlib.import_module("aiosqlite").connect(stage.address) as conn:
+        yield stage.example.Orders(conn)
+
+
+async def _cancelled(stage: Stage) -> str:
+    async with _orders(stage) as orders:
+        adding = orders.add(1)
+        task = asyncio.create_task(adding)
+        while getattr(adding.cr_await, "__name__", "") != "sleep":
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            return raised(error)
+        return "ended normally"
+
+
+async def _left_alone(stage: Stage) -> object:
+    async with _orders(stage) as orders:
+        found: object = await orders.add(1)
+        return found
