@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 from dbsafety.proofs.proof import Proof
@@ -42,10 +43,15 @@ async def _orders(stage: Stage) -> AsyncIterator[Any]:
 
 async def _cancelled(stage: Stage) -> str:
     async with _orders(stage) as orders:
-        adding = orders.add(1)
-        task = asyncio.create_task(adding)
-        while getattr(adding.cr_await, "__name__", "") != "sleep":
-            await asyncio.sleep(0)
+        reached = asyncio.Event()
+
+        async def sleep(seconds: float) -> None:
+            reached.set()
+            await asyncio.sleep(seconds)
+
+        vars(stage.example)["asyncio"] = SimpleNamespace(sleep=sleep)
+        task = asyncio.create_task(orders.add(1))
+        await reached.wait()
         task.cancel()
         try:
             await task

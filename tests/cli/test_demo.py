@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from dataclasses import replace
 
+import psycopg2
 import pytest
 
 from dbsafety.cli import demo
 from dbsafety.cli.main import main
 from dbsafety.proofs.demonstrate import Bench, Demonstration
 from dbsafety.rules.registry import RuleModule
+from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 
 NO_SERVER = (
     "the demonstration of DBS101 needs a PostgreSQL server: "
@@ -54,6 +57,20 @@ def test_on_a_private_postgres(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("DBS101 swallowed-error-no-rollback, run on PostgreSQL ")
     assert "InFailedSqlTransaction 25P02: current transaction is aborted" in out
     assert err == ""
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_on_a_server_of_ones_own(how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with EmbeddedPostgres() as server:
+        monkeypatch.setenv("DBSAFETY_PG_BIN", "nowhere")
+        monkeypatch.setenv("DBSAFETY_DEMO_DSN", "host=127.0.0.1 port=1" if how == "option" else server.dsn)
+        words = ["--dsn", server.dsn] if how == "option" else []
+        assert main(["explain", "DBS107", "--demo", *words]) == 0
+
+        assert "items   ['a', 'b', 'd', 'e']" in capsys.readouterr().out
+        with contextlib.closing(psycopg2.connect(server.dsn)) as conn, conn.cursor() as cur:
+            cur.execute("SELECT datname FROM pg_database WHERE datname LIKE 'dbsafety%'")
+            assert cur.fetchall() == []
 
 
 def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

