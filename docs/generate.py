@@ -70,9 +70,10 @@ def rule_page(module: RuleModule) -> str:
     ]
     if limits := list(known_limits(rule.code)):
         parts.append("Known today, each held by a test:\n\n" + "\n".join(f"- {limit}" for limit in limits))
+    run = f", run its examples on a real database with `dbsafety explain {rule.code} --demo`" if rule.drivers else ""
     parts.append(
         f"Silence one finding with `# dbsafety: ignore[{rule.code}] reason` ([more](../suppressing.md)); "
-        f"print this page with `dbsafety explain {rule.code}`."
+        f"print this page with `dbsafety explain {rule.code}`{run}."
     )
     return "\n\n".join(parts) + "\n"
 
