@@ -64,7 +64,7 @@ class MethodSpec:
     `lends` marks a method whose connection must be given back: by that method of the pool (`putconn`), or by `close` of
     the connection. `raw` marks a connection of another driver, whose statements are not followed.
     `rolls_back` marks a method that ends the transaction by a rollback before it does its own work (psycopg2's
-    `set_isolation_level`).
+    `set_isolation_level`). `writes` marks one that changes rows without a text, at once or with the next flush.
     """
 
     effect: Effect
@@ -78,6 +78,7 @@ class MethodSpec:
     enters: HandleKind | None = None
     savepoint: bool = False
     rolls_back: bool = False
+    writes: bool = False
     lends: str = ""
     raw: bool = False
 
@@ -205,6 +206,9 @@ class DriverSpec:
     psycopg2 is none). `sql_wrappers` are callables whose first argument is the SQL text. `objects` are module-level
     handles by dotted name, `containers` module-level mappings of handles (`django.db.connections["default"]`).
 
+    `deferred_begin`: a plain BEGIN takes no lock, so that a write behind a read may fail at once, whatever the timeout
+    (facts C2a, C2f; set where it was observed).
+
     `errors` holds every class a statement may fail with, also another driver's (aiosqlite raises sqlite3's).
     `commit_fails_open`: a commit that fails leaves a transaction that must still be rolled back (a session whose flush
     failed, fact B10a); the others have rolled back by then (fact B1d). `family` names the rule that speaks for errors
@@ -241,6 +245,7 @@ class DriverSpec:
     aliases: Mapping[str, str] = field(default_factory=dict)
     aborted_error: str = ""
     locked_error: str = ""
+    deferred_begin: bool = False
     closed_attributes: tuple[str, ...] = ()
     status_attributes: tuple[str, ...] = ()
     sql_wrappers: tuple[str, ...] = ()

@@ -53,10 +53,11 @@ CONNECTION = HandleSpec(
         **methods(statement("statement"), "stream stream_scalars"),
         # The unit of work: what these send is not in the text.
         **methods(
-            EXECUTE,
-            """bulk_insert_mappings bulk_save_objects bulk_update_mappings delete delete_all flush get get_one merge
-            merge_all refresh""",
+            MethodSpec(Effect.EXECUTE, writes=True),
+            "bulk_insert_mappings bulk_save_objects bulk_update_mappings delete delete_all merge merge_all",
         ),
+        **methods(EXECUTE, "flush get get_one refresh"),
+        **methods(MethodSpec(Effect.NEUTRAL, writes=True), "add add_all"),
         "begin": _BEGIN,
         "begin_nested": _SAVEPOINT,
         "begin_twophase": _BEGIN,
@@ -75,7 +76,7 @@ CONNECTION = HandleSpec(
         "query": NEUTRAL,
         **methods(
             NEUTRAL,
-            """add add_all bind_mapper bind_table configure enable_relationship_loading expire expire_all expunge
+            """bind_mapper bind_table configure enable_relationship_loading expire expire_all expunge
             expunge_all get_async_bind get_bind get_execution_options get_isolation_level get_nested_transaction
             get_transaction identity_key in_nested_transaction in_transaction is_modified object_session
             query_property schema_for_object start""",

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.flow.graph import Step, StepKind
+from dbsafety.rules.committing import commits
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.automaton import Raised, Seen, State, Tx
+from dbsafety.typestate.automaton import Raised, Tx
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.values import Handle, Key
-
-_HALF = State(Tx.FAILED, dirty=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,22 +116,13 @@ def _commit_after(search: Search, start: Node, handler: ast.ExceptHandler) -> St
         node, caught = pending.popleft()
         step = search.steps[node.step]
         caught = caught or (step.kind is StepKind.HANDLER and step.node is handler)
-        if caught and not step.saved and node.flight is None and node.state.dirty and _commits(search, step):
+        if caught and not step.saved and node.flight is None and node.state.dirty and commits(search, step):
             return step
         for target in search.successors(node):
             if (target, caught) not in seen:
                 seen.add((target, caught))
                 pending.append((target, caught))
     return None
-
-
-def _commits(search: Search, step: Step) -> bool:
-    match step.node:
-        case ast.Call() as call if step.kind is StepKind.CALL:
-            return Seen.COMMIT in search.effects.call(call, _HALF).seen
-        case ast.withitem() as item if step.kind is StepKind.WITH_EXIT:
-            return Seen.COMMIT in search.effects.leave(item, _HALF, None).seen
-    return False
 
 
 def _is_kept(view: FunctionView, key: Key) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.flow.graph import Step, StepKind
+from dbsafety.rules.committing import commits, writes
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised, Seen, State, Tx
 from dbsafety.typestate.calls import is_generator_manager
@@ -109,17 +110,13 @@ class _Scan:
 
     def commits(self, step: Step) -> bool:
         """Whether the call commits the connection's transaction, itself or in a called function."""
-        return isinstance(step.node, ast.Call) and Seen.COMMIT in self.search.effects.call(step.node, _HALF).seen
+        return step.kind is StepKind.CALL and commits(self.search, step)
 
     def writes(self, step: Step) -> bool:
         """Whether the call changes rows on the connection, itself or in a called function."""
         known = self._writes.get(step.index)
         if known is None:
-            known = False
-            if step.kind is StepKind.CALL and isinstance(step.node, ast.Call):
-                after = self.search.effects.call(step.node, State(Tx.OPEN)).normal
-                known = any(state.dirty for state in after)
-            self._writes[step.index] = known
+            known = self._writes[step.index] = writes(self.search, step)
         return known
 
     def early(self, commit: Step, call: ast.Call, owner: Step) -> EarlyCommit | None:
