@@ -11,8 +11,11 @@ import pytest
 from dbsafety.api import check_source
 from dbsafety.config.settings import Settings
 from dbsafety.model.finding import Confidence, Finding
+from dbsafety.proofs.registry import all_proofs, owes_proof, proof_of
+from dbsafety.proofs.variants import variants as variants_of_page
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 from tests.harness.faces import FIXTURES, variants
+from tests.harness.modules import ROOT
 from tests.harness.new_rule import ScaffoldError, free_pylint_id, scaffold
 
 HEADINGS = ("What it finds", "Why it matters", "Example", "Use instead", "Fix", "Limits")
@@ -94,6 +97,29 @@ class TestEveryRuleWithACheck:
             if one.code == module.rule.code and one.fix is not None
         }
         assert grades == ({module.rule.fix} if module.rule.fix else set())
+
+
+PROVEN = [module for module in RULES if owes_proof(module.rule)]
+"""All but the tool's own codes, which speak about no database."""
+
+
+def test_each_rule_has_one_file_one_page_one_folder_of_fixtures_and_one_proof() -> None:
+    rules = {module.rule.code.lower(): module.rule for module in RULES}
+    pages = {f"{code}-{rule.slug}" for code, rule in rules.items()}
+    assert {path.stem for path in (ROOT / "docs" / "rules").glob("dbs*.md")} == pages
+    folders = {path.name for path in FIXTURES.iterdir() if any(path.glob("*.py"))}
+    assert folders == rules.keys() - {"dbs004"}
+    assert set(all_proofs()) == {module.rule.code for module in PROVEN}
+
+
+@pytest.mark.parametrize("module", PROVEN, ids=code_of)
+def test_its_proof_is_one_of_the_databases_it_speaks_about(module: RuleModule) -> None:
+    proof = proof_of(module.rule.code)
+    assert proof is not None
+    assert set(proof.drivers) & set(module.rule.drivers) or set(proof.needs) & set(module.rule.drivers)
+    assert {name for name, text in variants_of_page(module).items() if not text.strip()} == set()
+    assert re.fullmatch(r"[A-Z0-9a-z`].*\.", proof.story)
+    assert all(re.fullmatch(r"[BC]\d+[a-f]?", fact) for fact in proof.facts)
 
 
 def fixtures(module: RuleModule, kind: str) -> list[Path]:
