@@ -45,8 +45,7 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
             return Place.READ_ONLY
     if argument is not None and _is_temporary(view, argument):
         return Place.TEMPORARY
-    imported = {name.partition(".")[0] for name in view.module.index.imported}
-    return Place.SHARED if imported.intersection(_CONCURRENT) else Place.UNKNOWN
+    return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
 
 
 def _said_by_test(view: FunctionView, call: ast.Call, argument: ast.expr) -> str | None:
@@ -80,10 +79,25 @@ def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb]) -> bool:
 
 def is_private(module: ModuleView, key: Key) -> bool:
     """Whether every opening of the connection in the module is of a memory database that no other connection sees."""
-    openings = [(view, call) for view in module.functions for call, op in view.ops(key) if op.opens]
+    openings = openings_of(module, key)
     return bool(openings) and all(
         place_of(view, call) is Place.MEMORY and "cache=shared" not in ast.unparse(call) for view, call in openings
     )
+
+
+def openings_of(module: ModuleView, key: Key) -> list[tuple[FunctionView, ast.Call]]:
+    """The calls of the module that open the connection."""
+    return [(view, call) for view in module.functions for call, op in view.ops(key) if op.opens]
+
+
+def places_of(module: ModuleView, key: Key) -> frozenset[Place]:
+    """What is known of the databases that the connection is opened on in the module; empty when it is not."""
+    return frozenset(place_of(view, call) for view, call in openings_of(module, key))
+
+
+def is_concurrent(module: ModuleView) -> bool:
+    """Whether the module itself runs threads or serves requests, as far as its imports tell."""
+    return bool({name.partition(".")[0] for name in module.index.imported}.intersection(_CONCURRENT))
 
 
 def _is_temporary(view: FunctionView, node: ast.expr, depth: int = 0) -> bool:

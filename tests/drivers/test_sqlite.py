@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +239,37 @@ def test_methods_of_aiosqlite_do_what_the_table_says(path: Path) -> None:
             await scenario(conn)
 
     asyncio.run(closed_at_the_end())
+
+
+@pytest.mark.parametrize("begin", ["BEGIN", "BEGIN DEFERRED", "SAVEPOINT s", "BEGIN IMMEDIATE"])
+@pytest.mark.parametrize("read", ["SELECT * FROM t", "PRAGMA user_version", "PRAGMA table_info(t)"])
+def test_a_deferred_transaction_cannot_write_on_an_old_snapshot(begin: str, read: str, path: Path) -> None:
+    assert SQLITE3.deferred_begin
+    with closing(sqlite3.connect(path, isolation_level=None)) as conn, closing(sqlite3.connect(path)) as other:
+        conn.execute("PRAGMA journal_mode = WAL")
+        other.execute("PRAGMA busy_timeout = 0")
+        conn.execute(begin)
+        conn.execute(read).fetchall()
+        if begin == "BEGIN IMMEDIATE":
+            with pytest.raises(sqlite3.OperationalError, match=SQLITE3.locked_error):
+                other.execute(INSERT)
+            conn.execute(INSERT)
+        else:
+            with other:
+                other.execute(INSERT)
+            with pytest.raises(sqlite3.OperationalError, match=SQLITE3.locked_error):
+                conn.execute(INSERT)
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_rows_that_are_still_coming_hold_a_snapshot(fetched: bool, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as conn, closing(sqlite3.connect(path)) as other:
+        conn.execute("PRAGMA journal_mode = WAL")
+        with other:
+            other.executemany("INSERT INTO t VALUES (?)", [(7,), (8,), (9,)])
+        rows = conn.execute("SELECT * FROM t")
+        _ = rows.fetchall() if fetched else next(rows)
+        with other:
+            other.execute("INSERT INTO t VALUES (10)")
+        with nullcontext() if fetched else pytest.raises(sqlite3.OperationalError, match=SQLITE3.locked_error):
+            conn.execute(INSERT)

@@ -1,0 +1,92 @@
+"""Which locks of the program (not of the database) a piece of code runs under, told by their names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from dbsafety.facts.scopes import FunctionInfo
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.calls import is_generator_manager
+from dbsafety.typestate.values import Function, Instance, Manager, ManagerKind
+
+_WORDS = re.compile(r"(?<![bc])lock(?!ed_by)|mutex|semaphore|synchron", re.IGNORECASE)
+_DEPTH = 3
+
+
+def is_lock(node: ast.expr) -> bool:
+    """Whether the expression is called a lock: `self._lock`, `lock_for(path)`, `self.rw.read_lock()`."""
+    return _WORDS.search(ast.unparse(node)) is not None
+
+
+def lock_name(node: ast.expr) -> str:
+    """The name by which a lock is known, whoever holds it: the last part, `_lock` for `self._lock`."""
+    while isinstance(node, ast.Call):
+        node = node.func
+    match node:
+        case ast.Attribute(value=value, attr=attr):
+            return attr if _WORDS.search(attr) else lock_name(value)
+        case ast.Name(id=name):
+            return name
+        case ast.Subscript(value=value):
+            return lock_name(value)
+    return ast.unparse(node)
+
+
+def locks_around(view: FunctionView, node: ast.AST) -> frozenset[str]:
+    """The locks that are held at `node`: by `with` around it, by an `acquire()` anywhere in the function, or by a
+    decorator. In doubt a lock is held.
+    """
+    return frozenset((*_entered(view, node, 0), *_acquired(view.info), *_decorating(view)))
+
+
+def _entered(view: FunctionView, node: ast.AST, depth: int) -> Iterator[str]:
+    inner: ast.AST = node
+    for outer in view.around(node):
+        if isinstance(outer, (ast.With, ast.AsyncWith)) and not isinstance(inner, ast.withitem):
+            for item in outer.items:
+                yield from _of_item(view, item.context_expr, depth)
+        inner = outer
+
+
+def _of_item(view: FunctionView, manager: ast.expr, depth: int) -> Iterator[str]:
+    if is_lock(manager):
+        yield lock_name(manager)
+        return
+    if depth == _DEPTH:
+        return
+    for value in view.resolver.evaluate(manager, view.scope):
+        match value:
+            case Manager(kind=ManagerKind.GENERATOR, function=FunctionInfo() as function):
+                inside = FunctionView(view.module, function)
+                for point in function.yields:
+                    yield from _entered(inside, point, depth + 1)
+                yield from _acquired(function)
+            case Instance(info=info):
+                enter = info.methods.get("__enter__") or info.methods.get("__aenter__")
+                if enter is not None:
+                    yield from _acquired(enter)
+
+
+def _acquired(info: FunctionInfo) -> Iterator[str]:
+    for call in info.calls:
+        match call.func:
+            case ast.Attribute(value=lock, attr="acquire" | "__enter__" | "__aenter__") if is_lock(lock):
+                yield lock_name(lock)
+
+
+def _decorating(view: FunctionView) -> Iterator[str]:
+    outer = view.scope.parent or view.scope
+    for decorator in view.info.decorators:
+        if is_lock(decorator):
+            yield lock_name(decorator)
+            continue
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        for value in view.resolver.evaluate(called, outer):
+            if isinstance(value, Function) and not is_generator_manager(view.resolver, value.info):
+                inside = f"{value.info.qualname}."
+                wrappers = (f for f in value.info.module.functions if f.qualname.startswith(inside))
+                for node in (part for wrapper in wrappers for part in ast.walk(wrapper.node)):
+                    if isinstance(node, ast.withitem) and is_lock(node.context_expr):
+                        yield lock_name(node.context_expr)

@@ -1,0 +1,36 @@
+"""The golden pair of DBS206: somebody else commits between the read and the write, or cannot."""
+
+from __future__ import annotations
+
+from tests.prove.pair import Call, Pair
+
+WRITE = '        self.conn.execute("UPDATE'
+MEANWHILE = f"""        try:
+            other = sqlite3.connect(self.conn.execute("PRAGMA database_list").fetchone()[2], timeout=0.2)
+            with other:
+                other.execute("INSERT INTO log VALUES (1)")
+        except sqlite3.OperationalError:
+            pass
+        finally:
+            other.close()
+{WRITE}"""
+
+
+def call(name: str) -> Call:
+    """A method of the store in whose transaction somebody else writes."""
+    return Call(f"Store.{name}", f"Store(address).{name}()", "database is locked", inject=((WRITE, MEANWHILE),))
+
+
+PAIRS = (
+    Pair(
+        "fix_begin",
+        "sqlite3",
+        (
+            "PRAGMA journal_mode = WAL",
+            "CREATE TABLE counter (n INTEGER)",
+            "INSERT INTO counter VALUES (1)",
+            "CREATE TABLE log (n INTEGER)",
+        ),
+        (call("count_up"), call("lower")),
+    ),
+)
