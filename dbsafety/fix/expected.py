@@ -16,6 +16,7 @@ from dbsafety.model.rewrite import (
     Guard,
     InsertBefore,
     InsertFirst,
+    MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
@@ -75,6 +76,8 @@ class _Rewriter:
         for span in (span for wrap in wraps for span in wrap.drop):
             suite, at = self._place(self._index.find(span, ast.stmt, "the statement to drop"))
             del suite[at]
+        for move in (rewrite for rewrite in rewrites if isinstance(rewrite, MoveToElse)):
+            self._move(move)
         _Replacer(self._replacements).visit(self._tree)
 
     def _expression(self, rewrite: Rewrite) -> None:
@@ -98,6 +101,18 @@ class _Rewriter:
             case InsertBefore(statement, code):
                 suite, at = self._place(self._index.find(statement, ast.stmt, "the statement"))
                 suite[at:at] = ast.parse(code).body
+
+    def _move(self, rewrite: MoveToElse) -> None:
+        attempt = self._index.find(rewrite.attempt, ast.stmt, "the `try`")
+        statement = self._index.find(rewrite.statement, ast.stmt, "the statement")
+        suite, at = self._place(statement)
+        if not isinstance(attempt, ast.Try) or suite is not attempt.finalbody or attempt.orelse:
+            raise FixRefused(f"the statement at line {statement.lineno} is not in a `finally` without `else`")
+        del suite[at]
+        attempt.orelse.append(statement)
+        if rewrite.handler:
+            parsed = ast.parse(f"try:\n    pass\n{rewrite.handler}").body[0]
+            attempt.handlers.extend(parsed.handlers if isinstance(parsed, ast.Try) else ())
 
     def _guard(self, rewrite: Guard) -> None:
         node = self._index.find(rewrite.statement, ast.stmt, "the statement")

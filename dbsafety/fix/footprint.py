@@ -13,6 +13,7 @@ from dbsafety.model.rewrite import (
     Guard,
     InsertBefore,
     InsertFirst,
+    MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
@@ -93,6 +94,8 @@ def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines,
             return _both(_span(statement))
         case WrapInWith(first, last) | WrapInTry(first, last):
             return _both(Lines(first.line, last.end_line))
+        case MoveToElse(attempt):
+            return _both(_span(attempt))
         case EnsureImport():
             return _both(import_lines(index.tree, text))
 

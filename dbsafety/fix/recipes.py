@@ -9,6 +9,7 @@ from typing import cast
 import libcst as cst
 
 from dbsafety.fix.arguments import set_keyword
+from dbsafety.fix.branches import with_else
 from dbsafety.fix.imports import add_imports
 from dbsafety.fix.items import wrapped
 from dbsafety.fix.locate import AnyStatement, Handler, ParsedFile, Statement
@@ -22,6 +23,7 @@ from dbsafety.model.rewrite import (
     Guard,
     InsertBefore,
     InsertFirst,
+    MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
@@ -88,6 +90,11 @@ class _Changes:
                 if text is not comment.value:
                     raise FixRefused(f"two changes meet in the comment at line {span.line}")
                 self.comments[comment] = (text[:start] + replacement + text[end:]).strip()
+            case MoveToElse(attempt, statement, handler):
+                moved = _statement(parsed, statement)
+                self.suites.moves[moved] = []
+                block = parsed.find(attempt, cst.Try, "the `try`")
+                self._then(block, lambda node: self._else(node, moved, handler))
             case EnsureImport():
                 pass  # decided for the file as a whole
             case _:
@@ -121,6 +128,9 @@ class _Changes:
             return set_keyword(cst.ensure_type(node, cst.Call), name, value, position, call.line)
 
         self._then(parsed.find(call, cst.Call, "the call"), change)
+
+    def _else(self, node: cst.CSTNode, moved: AnyStatement, handler: str) -> cst.CSTNode:
+        return with_else(cst.ensure_type(node, cst.Try), self.suites.moves[moved], handler)
 
     def _then(self, node: cst.CSTNode, change: Callable[[cst.CSTNode], cst.CSTNode]) -> None:
         self.nodes.setdefault(node, []).append(change)

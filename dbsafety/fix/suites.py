@@ -37,13 +37,15 @@ class SuiteChanges:
     guards: dict[AnyStatement, str] = field(default_factory=dict)
     drops: set[AnyStatement] = field(default_factory=set)
     wraps: list[Wrap] = field(default_factory=list)
+    moves: dict[AnyStatement, list[Statement]] = field(default_factory=dict)
+    """The statements that leave their suite with their comments, with what they are when the edits have met them."""
     done: set[cst.CSTNode] = field(default_factory=set)
     """The statements the edits have met."""
 
     def targets(self) -> frozenset[AnyStatement]:
         """Every statement that something is to be done to."""
         ends = {node for wrap in self.wraps for node in (wrap.first, wrap.last)}
-        return frozenset(self.before.keys() | self.guards.keys() | self.drops | ends)
+        return frozenset(self.before.keys() | self.guards.keys() | self.drops | self.moves.keys() | ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ def edited(
     """
     slots = _slots(original, updated, changes.targets())
     groups = [_group(slot, changes, indent) for slot in slots]
+    for at, slot in enumerate(slots):
+        if not isinstance(slot.node, cst.SimpleStatementLine) and slot.node in changes.moves:
+            changes.moves[slot.node], groups[at] = groups[at], []
     carried = _drop([slot.node in changes.drops for slot in slots], groups)
     for wrap in reversed(changes.wraps):
         if any(slot.node is wrap.first for slot in slots):

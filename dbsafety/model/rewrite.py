@@ -109,6 +109,19 @@ class WrapItem:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveToElse:
+    """Move the statement at `statement` from the `finally` of the `try` at `attempt` into its `else`.
+
+    `handler` is the code of a handler to put behind those there are, its `except` line and its body; "" for none. A
+    `finally` that is left empty goes.
+    """
+
+    attempt: Span
+    statement: Span
+    handler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """Put the expression statement at `statement` under `if test:`."""
 
@@ -141,6 +154,7 @@ Rewrite: TypeAlias = (
     | WrapInWith
     | WrapInTry
     | WrapItem
+    | MoveToElse
     | Guard
     | DeleteComment
     | EnsureImport

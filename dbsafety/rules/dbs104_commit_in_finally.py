@@ -40,7 +40,9 @@ def transfer(conn: sqlite3.Connection, source: int, target: int, amount: int) ->
 ```
 
 ## Fix
-None: where the rollback belongs is a decision.
+Unsafe: moves the commit from `finally` to `else` and rolls back on the way of an error; a commit in a handler becomes a
+rollback. There is none when `return`, `break` or `continue` leaves the `try`, since `else` does not run then, in
+asynchronous code, when the commit is sent as text or by another function, and for `__exit__`.
 
 ## Limits
 SQL whose text is not known is not taken for a write. What a session adds to its unit of work is no write either, so of
@@ -55,8 +57,10 @@ from collections.abc import Iterator
 from dbsafety.flow.graph import Step as FlowStep
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.databases import is_private
 from dbsafety.rules.early import EarlyCommit, early_commits, owner_of
+from dbsafety.rules.elsewhere import plan_elsewhere
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -71,6 +75,7 @@ RULE = Rule(
     drivers=("psycopg2", "psycopg", "asyncpg", "sqlite3", "aiosqlite", "sqlalchemy"),
     pylint_id="E5704",
     since="0.1",
+    fix=Applicability.UNSAFE,
 )
 
 
@@ -94,19 +99,19 @@ def _swallowed(view: FunctionView, swallow: Swallow, commit: ast.AST) -> Finding
     name = connection_name(view, swallow.subject.key, swallow.subject.handle)
     owner = owner_of(view, commit, swallow.handler)
     where = "`finally`" if isinstance(owner, ast.Try) else handler_text(swallow.handler)
-    effect = (
-        f"{swallow.spec.server} silently rolls back and stores nothing"
-        if swallow.spec.aborts
-        else f"{swallow.spec.server} stores what came before the error without what should have followed it"
-    )
-    confidence = view.confidence(swallow)
+    lost = "silently rolls back and stores nothing"
+    half = "stores what came before the error without what should have followed it"
+    effect = f"{swallow.spec.server} {lost if swallow.spec.aborts else half}"
+    plan, refusal = plan_elsewhere(view, commit, owner, swallow.subject.key)
     return RULE.at(
         view.path,
         span_of(commit),
         f"{call_text(view, commit)} in {where} commits {name} after an error of "
         f"{call_text(view, failing.node if failing else None)} {place(failing)}: {effect}; {_cure(owner)}",
-        confidence=Confidence.LOW if is_private(view.module, swallow.subject.key) else confidence,
+        confidence=Confidence.LOW if is_private(view.module, swallow.subject.key) else view.confidence(swallow),
         trace=witness(view, swallow, End.COMMIT),
+        fix=plan,
+        fix_refusal=refusal,
         scope=view.name,
     )
 
@@ -119,28 +124,32 @@ def _reached(view: FunctionView, early: EarlyCommit) -> Finding:
     if is_private(view.module, early.key):
         confidence = Confidence.LOW
     trace = [Step(view.path, span_of(s.node, s.line), note) for s, note in _stations(view, early)]
+    plan, refusal = plan_elsewhere(view, early.commit, early.owner, early.key)
     return RULE.at(
         view.path,
         span_of(early.commit),
         f"{_message(view, early)}; {_cure(early.owner)}",
         confidence=confidence,
         trace=(*trace, Step(view.path, span_of(early.commit), "is committed all the same")),
+        fix=plan,
+        fix_refusal=refusal,
         scope=view.name,
     )
 
 
 def _message(view: FunctionView, early: EarlyCommit) -> str:
     commit, server = call_text(view, early.commit), view.spec(early.handle).server
+    name = view.name.rpartition(".")[2]
     failing, missing = early.failing, early.missing
     if failing is None:
         return (
-            f"{commit} runs however the block ends, since `{view.name.rpartition('.')[2]}` never looks at its "
+            f"{commit} runs however the block ends, since `{name}` never looks at its "
             "exception: after an error it stores half of the block's work"
         )
     where = handler_text(early.owner) if isinstance(early.owner, ast.ExceptHandler) else "`finally`"
     if failing.kind is StepKind.YIELD:
         return (
-            f"{commit} in {where} also runs when the block that {_served(view)} serves has failed: "
+            f"{commit} in {where} also runs when the block that `{name}` serves has failed: "
             f"{server} stores half of its work"
         )
     how = "is refused by the driver before it is sent" if early.is_refused else "fails"
@@ -151,10 +160,6 @@ def _message(view: FunctionView, early: EarlyCommit) -> str:
     if missing is None or missing is failing:
         return f"{fails}: {server} then stores {stored} without it"
     return f"{fails}: {server} then stores {stored} without {call_text(view, missing.node)} {place(missing)}"
-
-
-def _served(view: FunctionView) -> str:
-    return f"`{view.name.rpartition('.')[2]}`"
 
 
 def _stations(view: FunctionView, early: EarlyCommit) -> Iterator[tuple[FlowStep, str]]:

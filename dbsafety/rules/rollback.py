@@ -42,7 +42,7 @@ def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None,
     rewrites: list[Rewrite] = []
     if reach.prebind:
         rewrites.append(InsertBefore(Span.of(attempt), f"{reach.prebind} = None\n"))
-    rewrites.append(InsertFirst(Span.of(handler), _code(view, swallow.spec, reach)))
+    rewrites.append(InsertFirst(Span.of(handler), rollback_code(view, swallow.spec, reach)))
     title = f"roll back `{reach.text.removesuffix('.connection')}` first in the handler"
     if reach.is_cursor:
         title = f"roll back `{reach.text}` first in the handler"
@@ -157,7 +157,8 @@ def bound_before(view: FunctionView, name: str, attempt: ast.Try) -> bool:
     return False
 
 
-def _code(view: FunctionView, spec: DriverSpec, reach: Reach) -> str:
+def rollback_code(view: FunctionView, spec: DriverSpec, reach: Reach) -> str:
+    """The statements of a rollback that is guarded by the driver's error class."""
     error = view.module.name_for(spec.base_error, view.scope) or "Exception"
     suppress = view.module.name_for("contextlib.suppress", view.scope)
     if suppress is not None:

@@ -12,6 +12,7 @@ from dbsafety.model.rewrite import (
     Guard,
     InsertBefore,
     InsertFirst,
+    MoveToElse,
     ReplaceExpression,
     SetHandlerType,
     SetKeyword,
@@ -539,3 +540,71 @@ def f(p):
 def test_wrap_in_try(before: str, after: str) -> None:
     put = span(before, "p.put")
     assert mended(before, WrapInTry(span(before, "conn ="), put, "p.put(conn)\n", (put,))) == after
+
+
+ELSES = {
+    "alone in finally": (
+        """\
+def f(c):
+  try:
+    g(c)
+  finally:
+    # at last
+    c.commit()  # c
+  return 1
+""",
+        """\
+def f(c):
+  try:
+    g(c)
+  except BaseException:
+    c.rollback()
+    raise
+  else:
+    # at last
+    c.commit()  # c
+  return 1
+""",
+    ),
+    "not alone": (
+        """\
+try:
+    g(c)
+except A:
+    h()
+finally:
+    c.commit(); c.close()  # c
+""",
+        """\
+try:
+    g(c)
+except A:
+    h()
+except BaseException:
+    c.rollback()
+    raise
+else:
+    c.commit()
+finally:
+    c.close()  # c
+""",
+    ),
+}
+ROLLED_BACK = "except BaseException:\n    c.rollback()\n    raise\n"
+
+
+@pytest.mark.parametrize(("before", "after"), ELSES.values(), ids=ELSES)
+def test_move_to_else(before: str, after: str) -> None:
+    moving = MoveToElse(span(before, "try", ast.Try), span(before, "c.commit"), ROLLED_BACK)
+    assert mended(before, moving) == after
+
+
+def test_move_to_else_wants_a_handler_and_no_else() -> None:
+    bare = "try: g(c)\nfinally: c.commit()\n"
+    assert refused(bare, MoveToElse(span(bare, "try", ast.Try), span(bare, "c.commit"))) == (
+        "an `else` needs a handler before it"
+    )
+    taken = "try: g(c)\nexcept A: h()\nelse: i()\nfinally: c.commit()\n"
+    assert refused(taken, MoveToElse(span(taken, "try", ast.Try), span(taken, "c.commit"))) == (
+        "the `try` has an `else` already, or the statement to move is not in its `finally`"
+    )
