@@ -16,8 +16,10 @@ from pathlib import Path
 
 from dbsafety.api import check_source
 from dbsafety.config.load import settings_from
+from dbsafety.config.select import choose
 from dbsafety.config.settings import Settings
 from dbsafety.model.finding import Finding
+from dbsafety.rules.registry import RuleModule, all_rules
 from tests.harness.expect import Fixture, Seen, parse
 from tests.harness.installs import Ran, run
 from tests.harness.modules import ROOT
@@ -99,7 +101,8 @@ def command_line(some: Sequence[Variant], folder: Path) -> Mapping[str, list[See
 def flake8(some: Sequence[Variant], folder: Path) -> Mapping[str, list[Seen]]:
     """What flake8 shows of our codes."""
     form = "--format=%(path)s\t%(row)d\t%(col)d\t%(code)s\t%(text)s"
-    ran = _run(["-m", "flake8", "--select=DBS", "-j1", form, *_names(some)], folder, {0, 1})
+    asked = ",".join(sorted(module.rule.code for module in _asked(some)))
+    ran = _run(["-m", "flake8", f"--select={asked}", "-j1", form, *_names(some)], folder, {0, 1})
     found = defaultdict(list)
     for row in ran.out.splitlines():
         path, line, column, code, message = row.split("\t", 4)
@@ -109,7 +112,8 @@ def flake8(some: Sequence[Variant], folder: Path) -> Mapping[str, list[Seen]]:
 
 def pylint(some: Sequence[Variant], folder: Path) -> Mapping[str, list[Seen]]:
     """What pylint shows of our messages; its columns count from 0."""
-    plugin = ["--load-plugins=dbsafety.adapters.pylint", "--disable=all", "--enable=dbsafety"]
+    asked = ",".join(module.rule.pylint_id for module in _asked(some) if module.rule.code != "DBS001")
+    plugin = ["--load-plugins=dbsafety.adapters.pylint", "--disable=all", f"--enable={asked}"]
     ran = _run(
         ["-m", "pylint", "--persistent=n", "--output-format=json2", *plugin, *_names(some)], folder, set(range(32))
     )
@@ -144,6 +148,13 @@ def through(face: Face, some: Iterable[Variant], folder: Path) -> dict[str, list
         shown = face(members, place)
         found.update({member.name: shown.get(member.name, []) for member in members})
     return found
+
+
+def _asked(some: Sequence[Variant]) -> list[RuleModule]:
+    """The rules that the options of the variants, which are the same for all, choose: a host hides the others."""
+    settings, known = some[0].settings, {module.rule.code: module.rule.default for module in all_rules()}
+    chosen = choose(settings.select, settings.extend_select, settings.ignore, known)
+    return [module for module in all_rules() if module.rule.code in chosen]
 
 
 def _names(some: Iterable[Variant]) -> list[str]:
