@@ -43,8 +43,6 @@ class Wake:
         """Say whether it was set, and clear it."""
         was = self._flag
         self._flag = False
-        with suppress(BlockingIOError):
-            os.read(self._reader, 4096)
         return was
 
     def wait(self, seconds: float, socket: int | None = None) -> bool:
@@ -53,9 +51,13 @@ class Wake:
             return False
         sources = [self._reader] if socket is None else [self._reader, socket]
         try:
-            return socket in select.select(sources, [], [], seconds)[0]
+            readable = select.select(sources, [], [], seconds)[0]
         except OSError:  # the listener's session was closed meanwhile
             return False
+        if self._reader in readable:
+            with suppress(BlockingIOError):
+                os.read(self._reader, 4096)
+        return socket in readable
 
     def close(self) -> None:
         """Close the pipe."""
@@ -100,18 +102,18 @@ class Listener(threading.Thread):
             self._subscription = subscription
             self._wake.set()  # whatever was announced while nobody listened, and a new socket to wait on
             while not self._ending.wait(0.25):
-                self._take(subscription)
+                if self._take(subscription):
+                    self._wake.set()
                 self.advanced = time.monotonic()
                 if self.advanced - self._heard > self._patience:
                     LOG.warning("listener silent, replacing it", seconds=round(self.advanced - self._heard, 1))
                     return
 
-    def _take(self, subscription: Subscription) -> None:
+    def _take(self, subscription: Subscription) -> bool:
         arrived = subscription.collect()
         if arrived:
             self._heard = time.monotonic()
-        if (CHANNEL, self._assignee) in arrived:
-            self._wake.set()
+        return (CHANNEL, self._assignee) in arrived
 
     @property
     def socket(self) -> int | None:
@@ -119,12 +121,13 @@ class Listener(threading.Thread):
         subscription = self._subscription
         return None if subscription is None else subscription.fileno()
 
-    def hear(self) -> None:
-        """Read what has arrived, on the main loop's thread; a lost session is left to the listener's own."""
+    def hear(self) -> bool:
+        """Say whether tasks were announced, on the main loop's thread; a lost session is left to the listener's own."""
         subscription = self._subscription
-        if subscription is not None:
-            with suppress(Disconnected):
-                self._take(subscription)
+        try:
+            return subscription is not None and self._take(subscription)
+        except Disconnected:
+            return False
 
     def stop(self) -> None:
         """Ask the thread to end within a quarter of a second."""

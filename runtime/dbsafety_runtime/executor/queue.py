@@ -134,9 +134,9 @@ class TaskQueue(MemoryStore):
             limit = tx.execute(sql.LOCK_LIMIT, (self.assignee,))
             if limit:
                 n = max(0, min(n, limit[0][0] - tx.execute(sql.COUNT_RUNNING, (self.assignee,))[0][0]))
-            rows = settled + self._call(tx, (), n, solo)
+            rows = settled + self._call(tx, (), n, solo, relaxed=not outcomes)
         else:
-            rows = self._call(tx, outcomes, n, solo)
+            rows = self._call(tx, outcomes, n, solo, relaxed=not outcomes)
         claimed = sorted(
             (Task(*row[3:]) for row in rows if row[1]), key=lambda task: (-task.priority, task.run_at, task.task_id)
         )
@@ -151,7 +151,9 @@ class TaskQueue(MemoryStore):
             reach("before_claim_commit")
         return Turn(statuses, refused, tuple(claimed))
 
-    def _call(self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool) -> list[Row]:
+    def _call(
+        self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool, *, relaxed: bool = False
+    ) -> list[Row]:
         rules = self.policy
         return tx.call(
             sql.SETTLE_AND_CLAIM,
@@ -167,6 +169,7 @@ class TaskQueue(MemoryStore):
             rules.lease,
             solo,
             max(1, rules.max_lost - 1),
+            relaxed,
         )
 
     def rescue(self) -> tuple[tuple[int, str], ...]:

@@ -53,10 +53,12 @@ class Slots:
         threading.Thread(target=self._work, name="slot", daemon=True).start()
 
     def add(self, tasks: tuple[Task, ...]) -> None:
-        """Hand claimed tasks to the slots."""
+        """Hand claimed tasks to the slots; an attempt held already goes on: a crash of the server undid its claim."""
         with self._changed:
-            self._waiting.extend(tasks)
-            self._held.update((task.task_id, task.attempt) for task in tasks)
+            for task in tasks:
+                if self._held.get(task.task_id) != task.attempt:
+                    self._held[task.task_id] = task.attempt
+                    self._waiting.append(task)
             self._changed.notify(len(tasks))
 
     def held(self) -> dict[int, int]:

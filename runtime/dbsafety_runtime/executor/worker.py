@@ -87,7 +87,7 @@ class Worker:
         self._beat = Beat((), None, suspects=False)
         self._solo_turn = self._solo_running = False
         self._pending: tuple[Outcome, ...] = ()
-        self._ready = self._exhausted = False
+        self._ready = self._exhausted = self._heard = False
         self._pause = 0.0
         self._advanced = self._last_turn = time.monotonic()
         self._next_poll = self._next_ping = 0.0
@@ -143,14 +143,13 @@ class Worker:
         """One turn of the loop: settle and claim when there is a reason to, then wait for the next reason."""
         reach("main_loop")
         self._advanced = now = time.monotonic()
-        woken = self._wake.take()
+        woken = self._wake.take() or self._heard
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
         if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
             self._turn()
         self._tell_manager(time.monotonic())
-        if self._wake.wait(self._patience(time.monotonic()), self.listener.socket):
-            self.listener.hear()
+        self._heard = self._wake.wait(self._patience(time.monotonic()), self.listener.socket) and self.listener.hear()
 
     def _patience(self, now: float) -> float:
         if self._pause:
@@ -234,6 +233,7 @@ class Worker:
             reach("after_claim_commit")
         self.slots.settled(outcomes)
         self.slots.add(turn.claimed)
+        time.sleep(0)  # lets a slot's thread begin at once instead of when this one waits
         metrics.CLAIMED.inc(len(turn.claimed))
         metrics.IN_FLIGHT.set(self.slots.count)
         for outcome in outcomes:

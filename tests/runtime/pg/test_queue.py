@@ -58,6 +58,27 @@ def test_two_executors_never_get_the_same_task(dsn: str) -> None:
     assert_invariants(dsn, tasks=1000)
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_only_a_commit_that_settles_nothing_need_not_wait_for_the_disk(
+    queue: TaskQueue, dsn: str, *, limited: bool
+) -> None:
+    queues.set_limit(queue.store, JR, 5)
+    for _ in range(2):
+        queue.enqueue("x")
+
+    def turn(outcomes: tuple[Outcome, ...]) -> tuple[str, tuple[Task, ...]]:
+        with queue.store.write() as tx:
+            tx.execute("SET LOCAL synchronous_commit = on")
+            claimed = queue.turn_in(tx, outcomes, 1, limited=limited).claimed
+            return str(tx.execute("SHOW synchronous_commit")[0][0]), claimed
+
+    setting, tasks = turn(())
+    assert setting == "off"
+    setting, more = turn((Outcome(tasks[0], "completed"),))
+    assert (setting, len(more)) == ("on", 1)
+    assert_invariants(dsn, tasks=2)
+
+
 def test_start_task_gives_a_fresh_attempt_once(queue: TaskQueue, another: Another, dsn: str) -> None:
     queue.enqueue("x")
     task = queue.start_task(1)

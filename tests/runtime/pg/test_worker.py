@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import psycopg2
@@ -75,6 +76,30 @@ def test_one_poison_task_among_a_hundred(dsn: str, queue: TaskQueue) -> None:
     assert counts == [("completed", 99), ("failed", 1)]
     assert query(dsn, "SELECT signature, count FROM fara_mistake") == [("bad: ValueError: no good", 2)]
     assert_invariants(dsn, tasks=100)
+
+
+def test_an_attempt_claimed_again_after_a_crash_undid_its_claim_goes_on_once(dsn: str, queue: TaskQueue) -> None:
+    runs, going_on = [], threading.Event()
+
+    def slow(context: Context) -> None:
+        runs.append(context.task.attempt)
+        going_on.wait(30)
+
+    task_id, _ = queue.enqueue("slow")
+    with WorkerThread(dsn, {"slow": slow}, concurrency=2) as worker:
+        wait_until(lambda: runs == [1])
+        with closing(psycopg2.connect(dsn)) as conn, conn, conn.cursor() as cur:
+            cur.execute("SET session_replication_role = replica")
+            cur.execute("DELETE FROM task_history WHERE event = 'claimed'")
+            undone = "status = 'assigned', attempt = 0, lease_owner = NULL, lease_until = NULL"
+            cur.execute(f"UPDATE jr_task_announcements SET {undone}")
+        wait_until(lambda: status_of(dsn, task_id) == "in_progress")
+        going_on.set()
+        wait_until(lambda: all_done(dsn))
+        assert worker.worker.slots.abandoned == 0
+    assert runs == [1]
+    assert status_of(dsn, task_id) == "completed"
+    assert_invariants(dsn, tasks=1)
 
 
 def test_once_ends_when_nothing_is_ready(dsn: str, queue: TaskQueue) -> None:
