@@ -56,8 +56,10 @@ fix: $(READY) ## format, sort imports, write the generated pages
 	@$(BIN)/ruff format --quiet .
 	@PYTHONPATH=. $(PY) docs/generate.py
 
-faults: $(READY) ## kill, cut and fill under the runtime (long)
-	@$(PYTEST) -m faults -n $(JOBS) --dist loadgroup
+faults: $(READY) ## kill, cut and fill under the runtime, on every PostgreSQL of this machine (long)
+	@$(PYTEST) -m faults -n $(JOBS) --dist loadgroup --ignore tests/runtime/pg
+	@for bin in "" $(wildcard /usr/lib/postgresql/*/bin); do echo "== PostgreSQL $${bin:-of the extra embedded}"; \
+	  DBSAFETY_PG_BIN=$$bin $(PYTEST) -m 'not soak' -n $(JOBS) --dist loadgroup tests/runtime/pg || exit; done
 
 soak: $(READY) ## the runtime under load (very long)
 	@$(PYTEST) -m soak

@@ -246,26 +246,6 @@ def test_31_the_workers_clock_does_not_matter(dsn: str, queue: TaskQueue, monkey
     assert_invariants(dsn, tasks=2)
 
 
-@pytest.mark.parametrize("shift", ["- interval '1 h'", "+ interval '1 h'"])
-def test_32_a_jump_of_the_servers_clock_is_harmless(dsn: str, queue: TaskQueue, shift: str) -> None:
-    """The lease is moved against the clock, as a jump of the clock does; rescue by another and the fence decide."""
-    released = threading.Event()
-
-    def wait(_context: Context) -> None:
-        released.wait(20)
-
-    with WorkerThread(dsn, {"wait": wait}) as worker:
-        queue.enqueue("wait")
-        wait_until(lambda: status_of(dsn, 1) == "in_progress")
-        query(dsn, f"UPDATE jr_task_announcements SET lease_until = lease_until {shift}")
-        rescued = queue.rescue()
-        released.set()
-        wait_until(lambda: status_of(dsn, 1) == "completed")
-        assert worker.stop() == 0
-    assert rescued in ((), ((1, "assigned"),))
-    assert_invariants(dsn, tasks=1)
-
-
 def test_33_a_lost_lease_sets_the_cancel_flag_and_the_finish_is_refused(dsn: str, queue: TaskQueue) -> None:
     reasons: list[str] = []
     finished = threading.Event()
