@@ -64,6 +64,12 @@ def owner_of(view: FunctionView, commit: ast.AST, handler: ast.AST | None) -> as
     return None
 
 
+def writes_in(view: FunctionView, handler: ast.ExceptHandler, key: Key) -> bool:
+    """Whether the handler itself writes on the connection: what has happened, or something else instead."""
+    inside = {id(node) for statement in handler.body for node in ast.walk(statement)}
+    return any(op.statement.writes and id(call) in inside for call, op in view.ops(key))
+
+
 def early_commits(view: FunctionView) -> Iterator[EarlyCommit]:
     """The commits that an error of something else than the statements they store leads to, one for each call."""
     ends_block = view.info.cls is not None and view.name.rpartition(".")[2] in _EXITS
@@ -150,8 +156,7 @@ class _Scan:
         view, spec = self.view, self.search.spec
         if clause_matches(view.resolver, handler.type, view.scope, spec, Raised.OTHER) is not Match.SURE:
             return True
-        inside = {id(node) for statement in handler.body for node in ast.walk(statement)}
-        return any(id(step.node) in inside and self.writes(step) for step in self.search.steps)
+        return writes_in(view, handler, self.key)
 
     def _missing(self, step: Step, attempt: ast.Try) -> Step | None:
         """The write of the same transaction that is not reached when the step fails."""
@@ -192,6 +197,8 @@ class _Scan:
             step = self.search.steps[node.step]
             if step.node is commit.node and step.kind is commit.kind and node.state.tx in kept and node.state.dirty:
                 return True
+            if isinstance(step.node, ast.ExceptHandler) and writes_in(self.view, step.node, self.key):
+                continue
             for target in self.search.successors(node):
                 if target not in seen:
                     seen.add(target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from enum import Enum
 
-from dbsafety.rules.early import is_early
+from dbsafety.rules.early import is_early, writes_in
 from dbsafety.rules.mistaken import mistaken_rollbacks
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import End, Swallow
@@ -67,7 +67,11 @@ def _plain_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
 def _commit_verdict(view: FunctionView, swallow: Swallow) -> Verdict:
     if End.COMMIT not in swallow.paths:
         return Verdict.NONE
-    return Verdict.COMMITTED_EARLY if is_early(view, swallow) else Verdict.COMMITTED
+    if not is_early(view, swallow):
+        return Verdict.COMMITTED
+    handler = swallow.handler
+    foreseen = isinstance(handler, ast.ExceptHandler) and writes_in(view, handler, swallow.subject.key)
+    return Verdict.NONE if foreseen else Verdict.COMMITTED_EARLY
 
 
 def _writes(view: FunctionView, swallow: Swallow) -> bool:
