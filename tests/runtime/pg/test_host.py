@@ -93,7 +93,7 @@ def test_23_a_disk_that_is_really_full(small_disk: str, monkeypatch: pytest.Monk
         gate.set()
         wait_until(lambda: worker.worker._pause, "degraded")
         assert status_of(small_disk, 1) == "in_progress"
-        query(small_disk, "TRUNCATE ballast")
+        query(small_disk, "DROP TABLE ballast")
         wait_until(lambda: all_done(small_disk), "resumed")
         assert worker.stop() == 0
     queue.store.close()
