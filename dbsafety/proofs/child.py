@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -100,6 +101,7 @@ def load(path: Path) -> ModuleType:
 
 def main() -> None:
     """Perform the task on standard input. An exception of the driving code is written under `crash`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     task = json.load(sys.stdin)
     try:
         result = perform(task)

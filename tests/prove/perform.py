@@ -197,6 +197,7 @@ def _holder(stage: Stage) -> Any:
 
 def main() -> None:
     """Perform the task on standard input."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     task = json.load(sys.stdin)
     os.environ["PGOPTIONS"] = "-c lock_timeout=50ms"
     with database(task["driver"], task["server"], task["name"]) as (address, _version):
