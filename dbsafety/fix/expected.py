@@ -15,12 +15,15 @@ from dbsafety.model.rewrite import (
     FixPlan,
     Guard,
     InsertBefore,
+    InsertElse,
     InsertFirst,
+    JoinElse,
     MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapBody,
     WrapInTry,
     WrapInWith,
     WrapItem,
@@ -73,11 +76,12 @@ class _Rewriter:
         for rewrite in rewrites:
             if isinstance(rewrite, Guard):
                 self._guard(rewrite)
-        for span in (span for wrap in wraps for span in wrap.drop):
+        drops = (one.drop for one in rewrites if isinstance(one, WrapInWith | WrapInTry | WrapBody))
+        for span in (span for drop in drops for span in drop):
             suite, at = self._place(self._index.find(span, ast.stmt, "the statement to drop"))
             del suite[at]
-        for move in (rewrite for rewrite in rewrites if isinstance(rewrite, MoveToElse)):
-            self._move(move)
+        for rewrite in rewrites:
+            self._branch(rewrite)
         _Replacer(self._replacements).visit(self._tree)
 
     def _expression(self, rewrite: Rewrite) -> None:
@@ -113,6 +117,30 @@ class _Rewriter:
         if rewrite.handler:
             parsed = ast.parse(f"try:\n    pass\n{rewrite.handler}").body[0]
             attempt.handlers.extend(parsed.handlers if isinstance(parsed, ast.Try) else ())
+
+    def _branch(self, rewrite: Rewrite) -> None:
+        match rewrite:
+            case MoveToElse():
+                self._move(rewrite)
+            case InsertElse(attempt, code):
+                self._try(attempt).orelse[0:0] = ast.parse(code).body
+            case JoinElse(attempt, statement):
+                block = self._try(attempt)
+                suite, at = self._place(self._index.find(statement, ast.stmt, "the statement"))
+                if not at or suite[at - 1] is not block:
+                    raise FixRefused("the statement to move does not come right behind its `try`")
+                block.orelse.append(suite.pop(at))
+            case WrapBody(attempt):
+                block = self._try(attempt)
+                wrapper = ast.parse(f"{rewrite.header} pass").body[0]
+                suite_of(wrapper)[:] = block.body
+                block.body[:] = [wrapper]
+
+    def _try(self, span: Span) -> ast.Try:
+        node = self._index.find(span, ast.stmt, "the `try`")
+        if not isinstance(node, ast.Try):
+            raise FixRefused(f"there is no `try` at line {span.line}")
+        return node
 
     def _guard(self, rewrite: Guard) -> None:
         node = self._index.find(rewrite.statement, ast.stmt, "the statement")

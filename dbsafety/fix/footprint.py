@@ -12,12 +12,15 @@ from dbsafety.model.rewrite import (
     FixPlan,
     Guard,
     InsertBefore,
+    InsertElse,
     InsertFirst,
+    JoinElse,
     MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapBody,
     WrapInTry,
     WrapInWith,
     WrapItem,
@@ -96,6 +99,14 @@ def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines,
             return _both(Lines(first.line, last.end_line))
         case MoveToElse(attempt):
             return _both(_span(attempt))
+        case WrapBody(attempt):
+            block = index.owner(attempt)
+            handlers = [node.lineno for node in getattr(block, "handlers", ())]
+            return _both(Lines(attempt.line, max(attempt.line, min(handlers, default=attempt.end_line + 1) - 1)))
+        case InsertElse(attempt):
+            return Lines(attempt.end_line, attempt.end_line), Lines(attempt.line, _trailing(attempt.end_line, text))
+        case JoinElse(attempt, statement):
+            return _both(Lines(attempt.line, statement.end_line))
         case EnsureImport():
             return _both(import_lines(index.tree, text))
 
@@ -106,6 +117,13 @@ def _span(span: Span) -> Lines:
 
 def _both(lines: Lines) -> tuple[Lines, Lines]:
     return lines, lines
+
+
+def _trailing(line: int, text: SourceText) -> int:
+    """The last of the blank lines and comments directly below a line."""
+    while line < text.line_count and text.line(line + 1).strip()[:1] in ("", "#"):
+        line += 1
+    return line
 
 
 def _leading(line: int, text: SourceText) -> int:

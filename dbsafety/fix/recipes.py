@@ -9,7 +9,7 @@ from typing import cast
 import libcst as cst
 
 from dbsafety.fix.arguments import set_keyword
-from dbsafety.fix.branches import with_else
+from dbsafety.fix.branches import with_body_wrapped, with_else, with_else_code
 from dbsafety.fix.imports import add_imports
 from dbsafety.fix.items import wrapped
 from dbsafety.fix.locate import AnyStatement, Handler, ParsedFile, Statement
@@ -22,12 +22,15 @@ from dbsafety.model.rewrite import (
     FixPlan,
     Guard,
     InsertBefore,
+    InsertElse,
     InsertFirst,
+    JoinElse,
     MoveToElse,
     ReplaceExpression,
     Rewrite,
     SetHandlerType,
     SetKeyword,
+    WrapBody,
     WrapInTry,
     WrapInWith,
     WrapItem,
@@ -95,10 +98,23 @@ class _Changes:
                 self.suites.moves[moved] = []
                 block = parsed.find(attempt, cst.Try, "the `try`")
                 self._then(block, lambda node: self._else(node, moved, handler))
+            case WrapBody() | InsertElse() | JoinElse():
+                self._branch(rewrite, parsed)
             case EnsureImport():
                 pass  # decided for the file as a whole
             case _:
                 self._suite(rewrite, parsed)
+
+    def _branch(self, rewrite: WrapBody | InsertElse | JoinElse, parsed: ParsedFile) -> None:
+        block = parsed.find(rewrite.attempt, cst.Try, "the `try`")
+        match rewrite:
+            case WrapBody(drop=drop):
+                self.suites.drops.update(_statement(parsed, span) for span in drop)
+                self._then(block, lambda node: with_body_wrapped(cst.ensure_type(node, cst.Try), rewrite.header, None))
+            case InsertElse(code=code):
+                self._then(block, lambda node: with_else_code(cst.ensure_type(node, cst.Try), code))
+            case JoinElse(statement=statement):
+                self.suites.joins[_statement(parsed, statement)] = block
 
     def _suite(self, rewrite: InsertFirst | InsertBefore | Guard | WrapInWith | WrapInTry, parsed: ParsedFile) -> None:
         match rewrite:

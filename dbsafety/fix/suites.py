@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import libcst as cst
 
+from dbsafety.fix.branches import with_else_joined
 from dbsafety.fix.locate import AnyStatement, Statement
 from dbsafety.fix.snippets import expression, pass_line, statements, with_block, with_leading_lines
 from dbsafety.model.faults import FixRefused
@@ -39,13 +40,15 @@ class SuiteChanges:
     wraps: list[Wrap] = field(default_factory=list)
     moves: dict[AnyStatement, list[Statement]] = field(default_factory=dict)
     """The statements that leave their suite with their comments, with what they are when the edits have met them."""
+    joins: dict[AnyStatement, cst.Try] = field(default_factory=dict)
+    """The statements that go into the `else` of the `try` they come behind."""
     done: set[cst.CSTNode] = field(default_factory=set)
     """The statements the edits have met."""
 
     def targets(self) -> frozenset[AnyStatement]:
         """Every statement that something is to be done to."""
         ends = {node for wrap in self.wraps for node in (wrap.first, wrap.last)}
-        return frozenset(self.before.keys() | self.guards.keys() | self.drops | self.moves.keys() | ends)
+        return frozenset(self.before.keys() | self.guards.keys() | self.drops | self.moves.keys() | self.joins.keys() | ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ def edited(
     for at, slot in enumerate(slots):
         if not isinstance(slot.node, cst.SimpleStatementLine) and slot.node in changes.moves:
             changes.moves[slot.node], groups[at] = groups[at], []
+    _join(slots, groups, changes)
     carried = _drop([slot.node in changes.drops for slot in slots], groups)
     for wrap in reversed(changes.wraps):
         if any(slot.node is wrap.first for slot in slots):
@@ -163,6 +167,18 @@ def _fold(wrap: Wrap, slots: Sequence[_Slot], groups: list[list[Statement]], ind
         return
     block = cst.IndentedBlock(body or [pass_line()], header=first.trailing_whitespace, indent=indent)
     groups[start][-1:] = [with_block(wrap.items, block, first)]
+
+
+def _join(slots: Sequence[_Slot], groups: list[list[Statement]], changes: SuiteChanges) -> None:
+    """Move the statements of `joins` into the `else` of the `try` before them; their slots are empty afterwards."""
+    for at, slot in enumerate(slots):
+        if isinstance(slot.node, cst.SimpleStatementLine) or slot.node not in changes.joins:
+            continue
+        before = groups[at - 1][-1] if at and slots[at - 1].node is changes.joins[slot.node] else None
+        if not isinstance(before, cst.Try):
+            raise FixRefused("the statement to move does not come right behind its `try`")
+        groups[at - 1][-1] = with_else_joined(before, groups[at])
+        groups[at] = []
 
 
 def _drop(dropped: Sequence[bool], groups: list[list[Statement]]) -> list[cst.EmptyLine]:

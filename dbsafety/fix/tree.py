@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
 from dbsafety.model.faults import FixRefused
-from dbsafety.model.rewrite import DeleteComment, EnsureImport, FixPlan, Rewrite, WrapInTry, WrapInWith
+from dbsafety.model.rewrite import DeleteComment, EnsureImport, FixPlan, Rewrite, WrapBody, WrapInTry, WrapInWith
 from dbsafety.model.span import Span
 
 Located: TypeAlias = ast.stmt | ast.expr | ast.ExceptHandler
@@ -91,9 +91,11 @@ def spans_of(rewrite: Rewrite) -> tuple[Span, ...]:
         return (rewrite.first, rewrite.last, *rewrite.drop)
     if isinstance(rewrite, WrapInTry):
         return (rewrite.after, rewrite.last, *rewrite.drop)
+    if isinstance(rewrite, WrapBody):
+        return (rewrite.attempt, *rewrite.drop)
     if isinstance(rewrite, DeleteComment):
         return (rewrite.span,)
-    for name in ("span", "handler", "call", "owner", "statement"):
+    for name in ("span", "handler", "call", "owner", "statement", "attempt"):
         span = getattr(rewrite, name, None)
         if isinstance(span, Span):
             return (span,)

@@ -122,6 +122,40 @@ class MoveToElse:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinElse:
+    """Move `statement`, which comes right behind the `try` at `attempt` in its suite, to the end of its `else`."""
+
+    attempt: Span
+    statement: Span
+
+
+@dataclass(frozen=True, slots=True)
+class InsertElse:
+    """Make the statements in `code` the first of the `else` of the `try` at `attempt`, which may have none yet."""
+
+    attempt: Span
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrapBody:
+    """Put the whole body of the `try` at `attempt` into one `with` block (`async with`) whose items are `items`.
+
+    Statements in `drop` (such as the commit that the end of the block makes) are removed.
+    """
+
+    attempt: Span
+    items: str
+    is_async: bool = False
+    drop: tuple[Span, ...] = ()
+
+    @property
+    def header(self) -> str:
+        """The first line of the block."""
+        return f"{'async ' if self.is_async else ''}with {self.items}:"
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """Put the expression statement at `statement` under `if test:`."""
 
@@ -155,6 +189,9 @@ Rewrite: TypeAlias = (
     | WrapInTry
     | WrapItem
     | MoveToElse
+    | JoinElse
+    | InsertElse
+    | WrapBody
     | Guard
     | DeleteComment
     | EnsureImport

@@ -47,6 +47,7 @@ def _finding(record: Record) -> Mapping[str, object]:
             for note in record.trace
         ],
         "fix": {"applicability": fix.applicability, "title": fix.title} if fix is not None else None,
+        "fix_refusal": record.fix_refusal or None,
         "fingerprint": record.fingerprint,
     }
 
