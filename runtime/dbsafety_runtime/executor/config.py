@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -52,15 +52,7 @@ class Settings:
     def policy(self) -> Policy:
         """Return the queue's policy; raises SettingsError for times that cannot work together."""
         try:
-            return Policy(
-                lease=self.lease,
-                heartbeat=self.heartbeat,
-                poll=self.poll,
-                max_lost=self.max_lost,
-                backoff=self.backoff,
-                backoff_cap=self.backoff_cap,
-                max_payload=self.max_payload,
-            )
+            return Policy(**{field.name: getattr(self, field.name) for field in fields(Policy)})
         except ValueError as error:
             raise SettingsError(f"executor settings: {error}") from error
 

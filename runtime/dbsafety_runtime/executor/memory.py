@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.storage.errors import StorageFault
-from dbsafety_runtime.storage.uow import Store, Transaction
+from dbsafety_runtime.storage.uow import Row, Store
 
 REMEMBER: Final = "INSERT INTO thermal_memory (body, source) VALUES (%s, %s) RETURNING memory_id"
 # heat = (1 + ln(1 + hits)) x 0.5 ^ (time since last use / half-life); any word of the question may match.
@@ -40,7 +40,6 @@ ON CONFLICT (kind, rule) DO UPDATE SET weight = r.weight + %(by)s RETURNING weig
 """
 HALF_LIFE: Final = 7 * 86_400.0
 
-T = TypeVar("T")
 LOG = log.get("memory")
 
 
@@ -60,23 +59,20 @@ class MemoryStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def _optional(self, method: str, work: Callable[[Transaction], T], fallback: T) -> T:
+    def _rows(self, method: str, statement: str, params: Sequence[object] | dict[str, object]) -> list[Row]:
+        """The rows of an optional statement in a unit of work of its own; [] when it fails."""
         try:
-            return self.store.run(work)
+            return self.store.run(lambda tx: tx.execute(statement, params))
         except StorageFault as fault:
             metrics.SIDE_WRITES_FAILED.labels(method).inc()
             LOG.warning(
                 "optional step failed", method=method, fault=fault.fault.value, code=fault.code, error=str(fault)
             )
-            return fallback
+            return []
 
     def log_to_thermal_memory(self, body: str, source: str = "") -> int | None:
         """Remember a text; return its id, or None when it could not be stored."""
-
-        def work(tx: Transaction) -> int:
-            return int(tx.execute(REMEMBER, (body, source))[0][0])
-
-        return self._optional("log_to_thermal_memory", work, None)
+        return next((int(row[0]) for row in self._rows("log_to_thermal_memory", REMEMBER, (body, source))), None)
 
     def query_thermal_memory(
         self, question: str, limit: int = 5, half_life: float = HALF_LIFE, at: datetime | None = None
@@ -86,33 +82,18 @@ class MemoryStore:
         `half_life` in seconds; `at` replaces the database's clock in tests.
         """
         params: dict[str, object] = {"question": question, "limit": limit, "half_life": half_life, "at": at}
-
-        def work(tx: Transaction) -> tuple[Memory, ...]:
-            return tuple(Memory(*row) for row in tx.execute(RECALL, params))
-
-        return self._optional("query_thermal_memory", work, ())
+        return tuple(Memory(*row) for row in self._rows("query_thermal_memory", RECALL, params))
 
     def record_fara_mistake(self, signature: str, kind: str, sample: Mapping[str, object]) -> int | None:
         """Count a mistake, one row for each signature; return the count, or None on failure."""
-        text = json.dumps(sample, default=str)
-
-        def work(tx: Transaction) -> int:
-            return int(tx.execute(RECORD, (signature, kind, text))[0][0])
-
-        return self._optional("record_fara_mistake", work, None)
+        values = (signature, kind, json.dumps(sample, default=str))
+        return next((int(row[0]) for row in self._rows("record_fara_mistake", RECORD, values)), None)
 
     def get_fara_rules(self, kind: str) -> tuple[tuple[str, float], ...]:
         """Return the rules of a task kind with their weights, heaviest first; () on failure."""
-
-        def work(tx: Transaction) -> tuple[tuple[str, float], ...]:
-            return tuple((rule, weight) for rule, weight in tx.execute(RULES, (kind,)))
-
-        return self._optional("get_fara_rules", work, ())
+        return tuple((rule, weight) for rule, weight in self._rows("get_fara_rules", RULES, (kind,)))
 
     def weigh_fara_rule(self, kind: str, rule: str, by: float = 1.0) -> float | None:
         """Add `by` to a rule's weight, making the rule when new (weight 1 + by); None on failure."""
-
-        def work(tx: Transaction) -> float:
-            return float(tx.execute(WEIGH, {"kind": kind, "rule": rule, "by": by})[0][0])
-
-        return self._optional("weigh_fara_rule", work, None)
+        values: dict[str, object] = {"kind": kind, "rule": rule, "by": by}
+        return next((float(row[0]) for row in self._rows("weigh_fara_rule", WEIGH, values)), None)
