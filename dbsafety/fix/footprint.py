@@ -97,18 +97,25 @@ def _lines(rewrite: Rewrite, index: TreeIndex, text: SourceText) -> tuple[Lines,
             return _both(_span(statement))
         case WrapInWith(first, last) | WrapInTry(first, last):
             return _both(Lines(first.line, last.end_line))
-        case MoveToElse(attempt):
-            return _both(_span(attempt))
-        case WrapBody(attempt):
-            block = index.owner(attempt)
-            handlers = [node.lineno for node in getattr(block, "handlers", ())]
-            return _both(Lines(attempt.line, max(attempt.line, min(handlers, default=attempt.end_line + 1) - 1)))
-        case InsertElse(attempt):
-            return Lines(attempt.end_line, attempt.end_line), Lines(attempt.line, _trailing(attempt.end_line, text))
-        case JoinElse(attempt, statement):
-            return _both(Lines(attempt.line, statement.end_line))
+        case MoveToElse() | WrapBody() | InsertElse() | JoinElse():
+            return _branch(rewrite, index, text)
         case EnsureImport():
             return _both(import_lines(index.tree, text))
+
+
+def _branch(
+    rewrite: MoveToElse | WrapBody | InsertElse | JoinElse, index: TreeIndex, text: SourceText
+) -> tuple[Lines, Lines]:
+    attempt = rewrite.attempt
+    match rewrite:
+        case WrapBody():
+            handlers = [node.lineno for node in getattr(index.owner(attempt), "handlers", ())]
+            return _both(Lines(attempt.line, max(attempt.line, min(handlers, default=attempt.end_line + 1) - 1)))
+        case InsertElse():
+            return Lines(attempt.end_line, attempt.end_line), Lines(attempt.line, _trailing(attempt.end_line, text))
+        case JoinElse(statement=statement):
+            return _both(Lines(attempt.line, statement.end_line))
+    return _both(_span(attempt))
 
 
 def _span(span: Span) -> Lines:

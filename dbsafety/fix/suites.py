@@ -48,7 +48,8 @@ class SuiteChanges:
     def targets(self) -> frozenset[AnyStatement]:
         """Every statement that something is to be done to."""
         ends = {node for wrap in self.wraps for node in (wrap.first, wrap.last)}
-        return frozenset(self.before.keys() | self.guards.keys() | self.drops | self.moves.keys() | self.joins.keys() | ends)
+        moved = self.moves.keys() | self.joins.keys()
+        return frozenset(self.before.keys() | self.guards.keys() | self.drops | moved | ends)
 
 
 @dataclass(frozen=True, slots=True)
