@@ -62,7 +62,7 @@ faults: $(READY) ## kill, cut and fill under the runtime, on every PostgreSQL of
 	  DBSAFETY_PG_BIN=$$bin $(PYTEST) -m 'not soak' -n $(JOBS) --dist loadgroup tests/runtime/pg || exit; done
 
 soak: $(READY) ## the runtime under load (very long)
-	@$(PYTEST) -m soak
+	@$(PYTEST) -m soak -o faulthandler_timeout=1200
 
 prove: $(READY) ## the bad and the fixed code on real databases and several interpreters (long)
 	@PYTHONPATH=. $(PY) tests/prove/table.py

@@ -17,7 +17,7 @@ import pytest
 
 from dbsafety_runtime.executor import demo
 from dbsafety_runtime.executor.queue import TaskQueue
-from dbsafety_runtime.ops import embedded
+from dbsafety_runtime.ops import embedded, serve
 from dbsafety_runtime.ops.embedded import EmbeddedError, EmbeddedPostgres, Identity, StopMode, running_dsn
 from dbsafety_runtime.ops.faults import PLAN
 from dbsafety_runtime.storage import migrate, uow
@@ -281,6 +281,14 @@ def test_a_failing_initdb_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("DBSAFETY_PG_BIN", str(tmp_path))
     with pytest.raises(EmbeddedError, match=r"initdb failed in .*/data: initdb: error: no luck"):
         EmbeddedPostgres()
+
+
+def test_serving_without_a_server_is_one_sentence_and_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DBSAFETY_PG_BIN", str(tmp_path))
+    assert serve.main() == 2
+    assert capsys.readouterr().err == f"DBSAFETY_PG_BIN={tmp_path} holds no initdb\n"
 
 
 def test_a_server_that_hangs_on_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
