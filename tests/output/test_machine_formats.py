@@ -51,6 +51,7 @@ def test_jsonl_has_exactly_these_keys() -> None:
             {"path": "app/db, x.py", "line": 2, "column": 1, "note": "100% of it"},
         ],
         "fix": {"applicability": "unsafe", "title": "roll back first"},
+        "fix_refusal": None,
         "fingerprint": "0123456789abcdef0123456789abcdef",
     }
     assert json.loads(lines[0])["fix"] is None
