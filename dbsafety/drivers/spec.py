@@ -207,7 +207,8 @@ class DriverSpec:
     handles by dotted name, `containers` module-level mappings of handles (`django.db.connections["default"]`).
 
     `deferred_begin`: a plain BEGIN takes no lock, so that a write behind a read may fail at once, whatever the timeout
-    (facts C2a, C2f; set where it was observed).
+    (facts C2a, C2f; set where it was observed). `thread_check` is the parameter of the constructor that, when False,
+    lets every thread use the connection (fact C6a).
 
     `errors` holds every class a statement may fail with, also another driver's (aiosqlite raises sqlite3's).
     `commit_fails_open`: a commit that fails leaves a transaction that must still be rolled back (a session whose flush
@@ -246,6 +247,7 @@ class DriverSpec:
     aborted_error: str = ""
     locked_error: str = ""
     deferred_begin: bool = False
+    thread_check: str = ""
     closed_attributes: tuple[str, ...] = ()
     status_attributes: tuple[str, ...] = ()
     sql_wrappers: tuple[str, ...] = ()

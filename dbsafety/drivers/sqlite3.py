@@ -124,6 +124,7 @@ SQLITE3 = DriverSpec(
     aliases={**moved(_NAMES, "sqlite3", "sqlite3.dbapi2", "_sqlite3")},
     locked_error="database is locked",
     deferred_begin=True,
+    thread_check="check_same_thread",
     status_attributes=("in_transaction",),
 )
 """sqlite3 of Python 3.10 to 3.13; `autocommit` came with 3.12, `blobopen` and `serialize` with 3.11."""

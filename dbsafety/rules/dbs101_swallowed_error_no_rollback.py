@@ -55,10 +55,13 @@ class Tasks:
 ```
 
 ## Fix
-Unsafe: puts a rollback first in the handler, on the connection that failed, guarded by the driver's own error class, so
-that a dead connection does not hide the first error. A variable that may be unbound there is set to None before the
-`try`. There is no fix in a loop whose commit is outside (the earlier rows would be lost), inside a block that commits
-at its end, in asynchronous code, and where no name in scope is sure to be the connection.
+Unsafe. A body that does its work and commits it with its last statement goes into `with conn:`, which rolls back on
+every error (psycopg2 refuses to enter such a block twice: look for callers in other modules that do). Otherwise a
+rollback goes first in the handler, on the connection that failed, guarded by the driver's own error class, so that a
+dead connection does not hide the first error. A variable that may be unbound there is set to None before the `try`. In
+a loop whose commit is outside and inside a block that commits at its end, where a rollback would throw earlier rows
+away, the body gets a savepoint. There is no fix where no name in scope is sure to be the connection, and where the body
+divides the transaction itself.
 
 ## Limits
 A connection the engine loses track of (passed to code it cannot see, kept in a container it does not understand) is

@@ -38,7 +38,11 @@ def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> N
 ```
 
 ## Fix
-None: whether the error should leave the block or the failing part should get a savepoint is a decision.
+Unsafe: where an earlier statement of the transaction wrote something, the body of the `try` gets a savepoint: a nested
+`transaction()` where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the handler and `RELEASE
+SAVEPOINT` in `else`. Where nothing else would be kept, the commit right behind the `try` moves to its `else`, and the
+handler rolls back first. There is no fix where the body itself ends a transaction, and none on SQLite but for such a
+commit: whether what came before the error should stay is a decision.
 
 ## Limits
 If the function may also end without the commit, DBS101 or DBS108 speaks instead. Where a function also alters
@@ -50,8 +54,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
+from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.databases import is_private
 from dbsafety.rules.handlers import Verdict, verdict
+from dbsafety.rules.recommit import plan_recommit
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
@@ -65,6 +71,7 @@ RULE = Rule(
     drivers=("psycopg2", "psycopg", "asyncpg", "sqlite3"),
     pylint_id="E5703",
     since="0.1",
+    fix=Applicability.UNSAFE,
 )
 
 
@@ -81,6 +88,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             if swallow.spec.aborts
             else f"{swallow.spec.server} stores what came before the error without what should have followed it"
         )
+        plan, refusal = plan_recommit(view, swallow)
         yield RULE.at(
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
@@ -89,6 +97,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.COMMIT),
+            fix=plan,
+            fix_refusal=refusal,
             scope=view.name,
         )
 

@@ -41,7 +41,10 @@ def load(conn: psycopg2.extensions.connection, names: list[str]) -> None:
 ```
 
 ## Fix
-None yet: a savepoint per row, a commit per row and ON CONFLICT mean different things.
+Unsafe: each row gets a savepoint, to which the handler goes back first: a nested `transaction()` where the driver has
+one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` and, in `else`, `RELEASE`. A rollback in the handler becomes `ROLLBACK TO
+SAVEPOINT`; one is put there only where each row that succeeds is committed already. ON CONFLICT is often better, but
+says something about the table.
 
 ## Limits
 A statement whose text is not known is not taken for a write, and one that does not use the loop variable is a retry:
@@ -56,12 +59,16 @@ from collections.abc import Iterator
 from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Finding, Severity, Step
+from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
+from dbsafety.rules.recommit import plan_rows
 from dbsafety.rules.rule import Rule
+from dbsafety.rules.savepoints import plan_instead
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.ops import Op
-from dbsafety.typestate.report import End
+from dbsafety.typestate.relation import Subject
+from dbsafety.typestate.report import End, Swallow
 
 RULE = Rule(
     code="DBS107",
@@ -71,6 +78,7 @@ RULE = Rule(
     drivers=("psycopg2", "psycopg", "asyncpg"),
     pylint_id="E5707",
     since="0.1",
+    fix=Applicability.UNSAFE,
 )
 
 
@@ -80,6 +88,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if verdict(view, swallow) is not Verdict.LOST_ROWS:
             continue
         failing = swallow.fails.get(End.RETRY)
+        plan, refusal = plan_rows(view, swallow)
         name = connection_name(view, swallow.subject.key, swallow.subject.handle)
         yield RULE.at(
             view.path,
@@ -90,6 +99,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             "own, or ON CONFLICT",
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, End.RETRY),
+            fix=plan,
+            fix_refusal=refusal,
             scope=view.name,
         )
     yield from _bare_rollbacks(view)
@@ -109,6 +120,9 @@ def _bare_rollbacks(view: FunctionView) -> Iterator[Finding]:
             commit = _commit_after(view, loop, op)
             if write is None or commit is None or not op.spec.aborts:
                 continue
+            subject = Swallow(view.info, Subject(op.key, op.handle), op.spec, handler, None)
+            every = [one for other in attempt.handlers for one, _ in _rollbacks(view, other)]
+            plan, refusal = plan_instead(view, subject, attempt, every)
             yield RULE.at(
                 view.path,
                 span_of(handler),
@@ -121,6 +135,8 @@ def _bare_rollbacks(view: FunctionView) -> Iterator[Finding]:
                     Step(view.path, span_of(call), "rolls back every row so far"),
                     Step(view.path, span_of(commit), "commits the rest"),
                 ),
+                fix=plan,
+                fix_refusal=refusal,
                 scope=view.name,
             )
 

@@ -49,7 +49,9 @@ class Store:
 ```
 
 ## Fix
-Unsafe: puts a rollback first in the handler, guarded by the driver's error class; refused where DBS101's is.
+Unsafe: a body that does its work and commits it with its last statement goes into `with conn:`. Otherwise a rollback
+goes first in the handler, guarded by the driver's error class. There is no fix in a loop whose commit is outside: the
+earlier rows would be lost.
 
 ## Limits
 SQL whose text is not known is not taken for a write.

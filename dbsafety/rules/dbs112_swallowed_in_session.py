@@ -50,9 +50,9 @@ def save(session: Session, item: object) -> None:
 ```
 
 ## Fix
-Unsafe: puts a rollback first in the handler. There is no fix in a loop whose commit is outside (the earlier rows would
-be lost), inside a block that commits at its end, in asynchronous code, and where no name in scope is sure to be the
-session.
+Unsafe: puts a rollback first in the handler. In a loop whose commit is outside and inside a block that commits at its
+end, where a rollback would throw earlier rows away, the body goes into `with session.begin_nested():`. There is no fix
+where no name in scope is sure to be the session.
 
 ## Limits
 What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on

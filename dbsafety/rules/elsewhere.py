@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dbsafety.drivers.spec import Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToElse, ReplaceExpression, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.rollback import Reach, rollback_code
+from dbsafety.rules.reach import Reach
+from dbsafety.rules.rollback import rollback_code
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised
 from dbsafety.typestate.catch import Match, clause_matches

@@ -44,8 +44,9 @@ def locks_around(view: FunctionView, node: ast.AST) -> frozenset[str]:
 def _entered(view: FunctionView, node: ast.AST, depth: int) -> Iterator[str]:
     inner: ast.AST = node
     for outer in view.around(node):
-        if isinstance(outer, (ast.With, ast.AsyncWith)) and not isinstance(inner, ast.withitem):
-            for item in outer.items:
+        if isinstance(outer, (ast.With, ast.AsyncWith)):
+            before = outer.items.index(inner) if isinstance(inner, ast.withitem) else len(outer.items)
+            for item in outer.items[:before]:
                 yield from _of_item(view, item.context_expr, depth)
         inner = outer
 

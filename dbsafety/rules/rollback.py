@@ -3,56 +3,61 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import replace
 
-from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
+from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertBefore, InsertFirst, Rewrite
 from dbsafety.model.span import Span
+from dbsafety.rules.reach import Reach, is_awaited, reach
+from dbsafety.rules.savepoints import LOOPS, plan_savepoint
+from dbsafety.rules.units import plan_unit
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.blocks import BlockKind
 from dbsafety.typestate.report import End, Swallow
 
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How the connection is named in the handler; `prebind` is the variable to set to None before the `try`."""
-
-    text: str
-    prebind: str = ""
-    guarded: bool = False
-    is_cursor: bool = False
-
 
 def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
-    """The plan that rolls back first in the handler, or None and the reason for the refusal."""
-    handler = swallow.handler
-    if not isinstance(handler, ast.ExceptHandler):
-        return None, "the error is not caught by an `except` clause; roll back where it is suppressed"
-    attempt = view.parents.get(id(handler))
-    if not isinstance(attempt, ast.Try):
-        return None, "the handler belongs to an `except*`"
+    """The plan that rolls back first in the handler, or None and the reason for the refusal.
+
+    Where the shape allows it the better one: the unit of work in a block of the connection. Where a bare rollback would
+    throw earlier work away: a savepoint.
+    """
+    clause = clause_of(view, swallow)
+    if isinstance(clause, str):
+        return None, clause
+    handler, attempt = clause
     refusal = _refusal(view, swallow, attempt)
     if refusal:
-        return None, refusal
-    reach = _reach(view, swallow, attempt)
-    if reach is None:
+        plan, _ = plan_savepoint(view, swallow, attempt)
+        return (plan, "") if plan is not None else (None, refusal)
+    found = reach(view, swallow, attempt)
+    if found is None:
         return None, "no name in scope of the handler is sure to be the connection that failed"
+    plan = plan_unit(view, swallow, attempt, found)
+    if plan is not None:
+        return plan, ""
     rewrites: list[Rewrite] = []
-    if reach.prebind:
-        rewrites.append(InsertBefore(Span.of(attempt), f"{reach.prebind} = None\n"))
-    rewrites.append(InsertFirst(Span.of(handler), rollback_code(view, swallow.spec, reach)))
-    title = f"roll back `{reach.text.removesuffix('.connection')}` first in the handler"
-    if reach.is_cursor:
-        title = f"roll back `{reach.text}` first in the handler"
+    if found.prebind:
+        rewrites.append(InsertBefore(Span.of(attempt), f"{found.prebind} = None\n"))
+    code = rollback_code(view, swallow.spec, replace(found, awaited=bool(is_awaited(view, swallow))))
+    rewrites.append(InsertFirst(Span.of(handler), code))
+    title = f"roll back `{found.text}` first in the handler"
     return FixPlan(title, Applicability.UNSAFE, tuple(rewrites), view.name), ""
+
+
+def clause_of(view: FunctionView, swallow: Swallow) -> tuple[ast.ExceptHandler, ast.Try] | str:
+    """The clause that ends the error with its `try`, or why there is none."""
+    handler = swallow.handler
+    if not isinstance(handler, ast.ExceptHandler):
+        return "the error is not caught by an `except` clause; roll back where it is suppressed"
+    attempt = view.parents.get(id(handler))
+    return (handler, attempt) if isinstance(attempt, ast.Try) else "the handler belongs to an `except*`"
 
 
 def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
     spec = swallow.spec
-    if spec.is_async or view.cfg.is_async:
-        return "in asynchronous code the rollback belongs into an `async with` block"
+    if is_awaited(view, swallow) is None:
+        return "whether the rollback must be awaited is not certain"
     if spec.default_autocommit:
         return f"{spec.name} connections have no rollback(): use a transaction block"
     if _commits_outside_loop(view, swallow, attempt):
@@ -76,7 +81,7 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
 
 
 def _commits_outside_loop(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> bool:
-    loop = next((outer for outer in view.around(attempt) if isinstance(outer, _LOOPS)), None)
+    loop = next((outer for outer in view.around(attempt) if isinstance(outer, LOOPS)), None)
     if loop is None:
         return False
     inside = {id(node) for node in ast.walk(loop)}
@@ -102,71 +107,22 @@ def _called_per_row(view: FunctionView, swallow: Swallow) -> bool:
     callers = {id(caller): call for call, caller in view.module.index.callers.get(node.name, ())}
     for caller in view.module.functions:
         call = callers.get(id(caller.info))
-        if call is not None and any(isinstance(outer, _LOOPS) for outer in caller.around(call)):
+        if call is not None and any(isinstance(outer, LOOPS) for outer in caller.around(call)):
             return True
     return False
 
 
-def _reach(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> Reach | None:
-    key = swallow.subject.key
-    found = [_reach_of(view, node, attempt) for node in view.spellings(key)]
-    known = [reach for reach in found if reach is not None]
-    if known:
-        return min(known, key=lambda reach: (bool(reach.prebind), "." not in reach.text, reach.text))
-    cursor = swallow.spec.handles.get(HandleKind.CURSOR)
-    if cursor is None or "connection" not in cursor.attributes:
-        return None
-    for node in view.spellings(key, HandleKind.CURSOR):
-        reach = _reach_of(view, node, attempt)
-        if reach is not None and not reach.prebind and not reach.guarded:
-            return Reach(f"{reach.text}.connection", is_cursor=True)
-    return None
-
-
-def _reach_of(view: FunctionView, node: ast.expr, attempt: ast.Try) -> Reach | None:
-    text = ast.unparse(node)
-    root = node
-    while isinstance(root, ast.Attribute):
-        root = root.value
-    if not isinstance(root, ast.Name):
-        return None
-    owner = view.scope.find(root.id)
-    if owner is None:
-        return None
-    guarded = view.may_be_none(node)
-    if owner is not view.scope or root.id in [argument.arg for argument in view.info.parameters]:
-        return Reach(text, guarded=guarded)
-    if bound_before(view, root.id, attempt):
-        return Reach(text, guarded=guarded)
-    return Reach(text, prebind=root.id, guarded=True) if root is node else None
-
-
-def bound_before(view: FunctionView, name: str, attempt: ast.Try) -> bool:
-    """Whether every way into the `try` has bound the variable: by a statement of a suite around it that comes first."""
-    suites = [attempt, *(outer for outer in view.around(attempt) if isinstance(outer, ast.stmt))]
-    for binding in view.scope.bindings.get(name, ()):
-        node = binding.node
-        if not isinstance(node, ast.stmt):
-            continue
-        if isinstance(node, (ast.With, ast.AsyncWith)) and node in suites:
-            return True
-        for outer in suites:
-            suite = view.suite_of(outer)
-            if node in suite and outer in suite and suite.index(node) < suite.index(outer):
-                return True
-    return False
-
-
-def rollback_code(view: FunctionView, spec: DriverSpec, reach: Reach) -> str:
+def rollback_code(view: FunctionView, spec: DriverSpec, name: Reach) -> str:
     """The statements of a rollback that is guarded by the driver's error class."""
     error = view.module.name_for(spec.base_error, view.scope) or "Exception"
     suppress = view.module.name_for("contextlib.suppress", view.scope)
+    call = f"{'await ' if name.awaited else ''}{name.text}.rollback()"
     if suppress is not None:
-        lines = [f"with {suppress}({error}):", f"    {reach.text}.rollback()"]
+        lines = [f"with {suppress}({error}):", f"    {call}"]
     else:
-        lines = ["try:", f"    {reach.text}.rollback()", f"except {error}:", "    pass"]
-    if reach.guarded:
-        lines = [f"if {reach.text} is not None:", *(f"    {line}" for line in lines)]
+        lines = ["try:", f"    {call}", f"except {error}:", "    pass"]
+    if name.guarded:
+        lines = [f"if {name.text} is not None:", *(f"    {line}" for line in lines)]
     return "\n".join(lines) + "\n"
 
 

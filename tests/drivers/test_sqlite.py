@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
 from pathlib import Path
@@ -273,3 +274,22 @@ def test_rows_that_are_still_coming_hold_a_snapshot(fetched: bool, path: Path) -
             other.execute("INSERT INTO t VALUES (10)")
         with nullcontext() if fetched else pytest.raises(sqlite3.OperationalError, match=SQLITE3.locked_error):
             conn.execute(INSERT)
+
+
+def test_the_check_of_the_thread_can_be_switched_off(path: Path) -> None:
+    checked, open_to_all = (sqlite3.connect(path, **{SQLITE3.thread_check: check}) for check in (True, False))
+    seen: list[str] = []
+
+    def use(conn: sqlite3.Connection) -> None:
+        try:
+            conn.execute("SELECT 1").close()
+            seen.append("used")
+        except sqlite3.ProgrammingError as error:
+            seen.append(str(error).partition(".")[0])
+
+    with closing(checked), closing(open_to_all):
+        for conn in (checked, open_to_all):
+            other = threading.Thread(target=use, args=(conn,))
+            other.start()
+            other.join()
+    assert seen == ["SQLite objects created in a thread can only be used in that same thread", "used"]

@@ -51,6 +51,9 @@ class Performance:
             "fail_in": self.fail_in,
             "interrupted": self.interrupted,
             "after_insert": self.after_insert,
+            "strict": self.strict,
+            "awaited": self.awaited,
+            "stored": self.stage.rows,
             "busy_timeout": lambda conn: send(conn, "PRAGMA busy_timeout")[0][0],
             "with_pool": self.with_pool,
             "patience": self.patience,
@@ -87,6 +90,35 @@ class Performance:
         """The connection, which has just inserted row 7 of another table."""
         send(conn, "INSERT INTO log VALUES (7)")
         return conn
+
+    def strict(self) -> Any:
+        """A connection that refuses to commit an aborted transaction, which the driver does without a word."""
+        original = self.stage.driver.extensions.connection
+        aborted = self.stage.driver.extensions.TRANSACTION_STATUS_INERROR
+
+        def commit(conn: Any) -> None:
+            if conn.info.transaction_status == aborted:
+                raise LookupError("commits an aborted transaction")
+            original.commit(conn)
+
+        factory = type("Connection", (original,), {"commit": commit})
+        return self.keep(self.stage.driver.connect(self.stage.address, connection_factory=factory))
+
+    def awaited(self, call: Callable[..., Any], *arguments: object) -> object:
+        """What a coroutine function gives when called with an asynchronous connection of its driver."""
+
+        async def run() -> object:
+            if "asyncpg" in call.__globals__:
+                parts = dict(part.split("=", 1) for part in self.stage.address.split())
+                parts["database"] = parts.pop("dbname")
+                conn = await importlib.import_module("asyncpg").connect(**parts)
+            elif "aiosqlite" in call.__globals__:
+                conn = await importlib.import_module("aiosqlite").connect(self.stage.address)
+            else:
+                conn = await importlib.import_module("psycopg").AsyncConnection.connect(self.stage.address)
+            return await call(conn, *arguments)
+
+        return asyncio.run(run())
 
     def with_pool(self, call: Callable[[Any, str], Any], name: str) -> tuple[object, int]:
         """What a coroutine function ends with on a pool of one connection, and how many are left in it."""
@@ -143,7 +175,7 @@ class Performance:
         }
         item = type("Item", (orm.declarative_base(),), columns)
         engine = sqlalchemy.create_engine(f"sqlite:///{self.stage.address}", connect_args={"timeout": 0})
-        return {"session": self.keep(orm.Session(engine)), "item": item(id=1, name="a")}
+        return {"session": self.keep(orm.Session(engine)), "item": item(id=1, name="a"), "other": item(id=2, name="b")}
 
 
 def said(value: object) -> str:

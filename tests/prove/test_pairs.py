@@ -45,7 +45,7 @@ CALLS = [(name, pair, call) for (name, _), pair in PAIRS.items() for call in pai
 SLOW = [one for one in CALLS if one[1].slow]
 QUICK = [one for one in CALLS if not one[1].slow]
 ON_SQLITE = [one for one in QUICK if not is_on_postgres(one[1].driver)]
-ANYWHERE = [one for one in ON_SQLITE if "session" not in one[2].do]
+ANYWHERE = [one for one in ON_SQLITE if not any(word in one[2].do for word in ("session", "awaited"))]
 """Those that need the standard library alone."""
 OTHER_PYTHONS = {version: path for version, path in pythons().items() if path != Path(sys.executable)}
 ON_POSTGRES = [one for one in QUICK if is_on_postgres(one[1].driver)]

@@ -25,7 +25,40 @@ PAIRS = (
             Call("Store.with_cursor_only", "keep(Store(address)).with_cursor_only()", ABORTED, breaks=GONE),
         ),
     ),
-    Pair("fix_left_alone", "psycopg", SETUP, (Call("fixed", "fixed(conn)", ABORTED, breaks=GONE),)),
+    Pair(
+        "fix_left_alone",
+        "psycopg",
+        SETUP,
+        (
+            Call("fixed", "fixed(conn)", ABORTED, breaks=GONE),
+            Call("asynchronous", "awaited(asynchronous)", ABORTED, breaks=GONE),
+        ),
+    ),
+    Pair(
+        "fix_first",
+        "psycopg2",
+        SETUP,
+        (
+            Call("Store.add", "keep(Store(address)).add((1, 'a'))", ABORTED, breaks=KNOWN),
+            Call("Store.count", "keep(Store(address)).count()", ABORTED, breaks=GONE),
+            Call("Store.unlock", "keep(Store(address)).unlock()", ABORTED),
+            Call("handed_in", "handed_in(conn, (1, 'a'))", ABORTED, breaks=KNOWN),
+        ),
+    ),
+    Pair(
+        "fix_savepoint",
+        "psycopg2",
+        ("CREATE TABLE migration (id int PRIMARY KEY)",),
+        (
+            Call(
+                "apply",
+                "apply_all(conn, [1, 1, 2])",
+                "then: []",
+                "apply_all(conn, [1, 2])",
+                then="stored('SELECT id FROM migration')",
+            ),
+        ),
+    ),
     Pair(
         "fix_reach",
         "psycopg2",

@@ -11,6 +11,15 @@ KNOWN = ("INSERT INTO item VALUES (1, 'a')",)
 PAIRS = (
     Pair("fix_reach", "sqlite3", SETUP, (Call("Store.add", "keep(Store(address)).add('a')", LOCKED, breaks=KNOWN),)),
     Pair(
+        "fix_async",
+        "sqlite3",
+        SETUP,
+        (Call("Store.add", "awaited(added, (1, 'a'))", LOCKED, breaks=KNOWN),),
+        place=(
+            ("class Store:", "async def added(conn, row):\n    return await Store(conn).add(row)\n\n\nclass Store:"),
+        ),
+    ),
+    Pair(
         "fix_release",
         "sqlite3",
         SETUP,

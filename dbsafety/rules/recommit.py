@@ -1,0 +1,128 @@
+"""Plans for a commit behind a swallowed error: into `else` with a rollback in the handler, or a savepoint (fact B2)."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from dbsafety.drivers.spec import Effect
+from dbsafety.facts.sql import Verb
+from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
+from dbsafety.model.span import Span
+from dbsafety.rules.reach import is_awaited, reach
+from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
+from dbsafety.rules.savepoints import plan_savepoint
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.report import End, Swallow, last_statement
+from dbsafety.typestate.values import Key
+
+_LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
+
+
+def plan_recommit(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
+    """The plan for a commit that follows a swallowed error, or None and the reason for the refusal.
+
+    What came before in the transaction is kept by a savepoint, where the database would lose all of it; where nothing
+    came before, the commit moves to `else`: the rows stored stay the same, and the code says so.
+    """
+    clause = clause_of(view, swallow)
+    if isinstance(clause, str):
+        return None, clause
+    _, attempt = clause
+    spec = swallow.spec
+    kept, refusal = plan_savepoint(view, swallow, attempt) if spec.aborts else (None, "")
+    if kept is not None and _may_keep(view, swallow, attempt):
+        return kept, ""
+    moved, reason = _into_else(view, swallow, attempt)
+    plan = moved or kept
+    return (plan, "") if plan is not None else (None, refusal or reason)
+
+
+def plan_rows(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
+    """The plan for a loop that swallows the error of a row: a savepoint for each, or None and the reason.
+
+    Where each row that succeeds is committed already, the handler rolls back.
+    """
+    clause = clause_of(view, swallow)
+    if isinstance(clause, str):
+        return None, clause
+    _, attempt = clause
+    inside = {id(node) for part in attempt.body for node in ast.walk(part)}
+    if any(op.effect is Effect.COMMIT and id(call) in inside for call, op in view.ops(swallow.subject.key)):
+        return plan_rollback(view, swallow)
+    return plan_savepoint(view, swallow, attempt)
+
+
+def _may_keep(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> bool:
+    """Whether something else may wait in the transaction: an earlier statement's work, or that of the caller."""
+    key = swallow.subject.key
+    if swallow.dirty or key.kind in ("param", "borrowed") or swallow.spec.default_autocommit:
+        return True
+    sends = [
+        call
+        for call, op in view.ops(key)
+        if op.effect in (Effect.EXECUTE, Effect.SCRIPT) and op.statement.verb is not Verb.READ
+    ]
+    return any((call.lineno, call.col_offset) < (attempt.lineno, attempt.col_offset) for call in sends)
+
+
+def _into_else(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[FixPlan | None, str]:
+    """The commit right behind the `try` moves to its `else`, and every clause that goes on rolls back first."""
+    key, spec = swallow.subject.key, swallow.spec
+    decision = f"whether {spec.server} should keep what came before the error is a decision"
+    if spec.default_autocommit:
+        return None, f"{spec.name} connections have no rollback(): use a transaction block"
+    statement = _next_commit(view, swallow, attempt)
+    if statement is None:
+        return None, f"the commit does not come right behind the `try`, and {decision}"
+    handlers = [handler for handler in attempt.handlers if not isinstance(handler.body[-1], _LEAVES)]
+    mine = {
+        id(one.handler)
+        for one in view.swallows
+        if one.subject.key == key and set(one.paths) <= {End.COMMIT, End.DROPPED}
+    }
+    if any(id(handler) not in mine for handler in handlers):
+        return None, "another handler of the `try` goes on to the commit"
+    if any(_works(view, key, handler) for handler in handlers):
+        return None, "the handler works on the connection itself, and needs the commit"
+    if any(id(call) in _inside(attempt.finalbody) for call, _ in view.ops(key)):
+        return None, "the `finally` of the `try` uses the connection before the commit"
+    found = reach(view, swallow, attempt)
+    awaited = is_awaited(view, swallow)
+    if found is None or found.prebind or awaited is None:
+        return None, "no name in scope of the handler is sure to be the connection that failed"
+    code = rollback_code(view, spec, replace(found, awaited=awaited))
+    rewrites: list[Rewrite] = [InsertFirst(Span.of(handler), code) for handler in handlers]
+    rewrites.append(JoinElse(Span.of(attempt), Span.of(statement)))
+    title = "commit in `else`, and roll back in the handler"
+    return FixPlan(title, Applicability.UNSAFE, tuple(rewrites), view.name), ""
+
+
+def _next_commit(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> ast.Expr | None:
+    """The statement behind the `try` if it is the commit that the error leads to, and nothing else."""
+    suite = view.suite_of(attempt)
+    following = suite[suite.index(attempt) + 1 :] if attempt in suite else []
+    statement = following[0] if following else None
+    if not isinstance(statement, ast.Expr):
+        return None
+    call = statement.value.value if isinstance(statement.value, ast.Await) else statement.value
+    commit = last_statement(swallow.paths[End.COMMIT]).node
+    if not isinstance(call, ast.Call) or commit is not call:
+        return None
+    ops = view.frame.call(call).ops
+    whole = len(ops) == 1 and ops[0].key == swallow.subject.key and ops[0].effect is Effect.COMMIT
+    return statement if whole else None
+
+
+def _works(view: FunctionView, key: Key, handler: ast.ExceptHandler) -> bool:
+    """Whether the handler may send something on the connection, itself or by what it calls."""
+    inside = _inside(handler.body)
+    for call, facts in view.calls():
+        sends = any(op.key == key and op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT) for op in facts.ops)
+        if id(call) in inside and (sends or key in facts.passed or (facts.targets and key.persistent)):
+            return True
+    return False
+
+
+def _inside(body: list[ast.stmt]) -> set[int]:
+    return {id(node) for part in body for node in ast.walk(part)}
