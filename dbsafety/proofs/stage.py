@@ -6,17 +6,23 @@ This also runs under interpreters that have no third-party package: a driver is 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 OUTSIDE_WAIT = 0.2
 """Seconds for which the look from outside waits for a lock: nobody is at work meanwhile, so a longer wait is no use."""
+ENDING_WAIT = 10.0
+"""Seconds for which a closed session may go on on the server."""
+SESSIONS = """SELECT state, application_name FROM pg_stat_activity WHERE datname = current_database()
+    AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY 1"""
 
 
 class Stage:
@@ -81,6 +87,22 @@ class Stage:
     def values(self, query: str) -> list[object]:
         """The first column of `rows`."""
         return [row[0] for row in self.rows(query)]
+
+    def sessions(self, but: str = "") -> list[object]:
+        """The states of PostgreSQL's sessions, those of an application named `but` left out.
+
+        The server ends a session some time after the client's `close()` has returned, so this waits until there are no
+        more sessions than open connections in this process.
+        """
+        end = time.monotonic() + ENDING_WAIT
+        while len(found := self.rows(SESSIONS)) > self._connected() and time.monotonic() < end:
+            time.sleep(0.01)
+        return [state for state, application in found if application != but]
+
+    def _connected(self) -> int:
+        extensions = getattr(self.driver, "extensions", None)
+        kind = extensions.connection if extensions is not None else self.driver.Connection
+        return sum(isinstance(one, kind) and not one.closed for one in gc.get_objects())
 
     @contextlib.contextmanager
     def _outside(self) -> Iterator[Any]:

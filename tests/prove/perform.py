@@ -23,8 +23,6 @@ from typing import Any
 from dbsafety.proofs.child import database
 from dbsafety.proofs.stage import Stage, raised, send
 
-SESSIONS = """SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND backend_type = 'client backend' AND application_name <> 'holds' ORDER BY 1"""
 TABLES = {
     True: "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1",
     False: "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
@@ -195,7 +193,7 @@ def watch(stage: Stage, show: Performance) -> None:
         stage.see("a write from outside", stage.attempt(lambda: stage.execute("CREATE TABLE outside (n)")))
         stage.see("connections open", len({id(conn) for conn in show.connections() if is_open(stage, conn)}))
     else:
-        stage.see("sessions", stage.values(SESSIONS))
+        stage.see("sessions", stage.sessions(but="holds"))
 
 
 def perform(task: dict[str, Any], stage: Stage) -> None:
