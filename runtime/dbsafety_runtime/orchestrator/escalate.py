@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dbsafety_runtime.ops.faults import reach
-from dbsafety_runtime.orchestrator import ledger
+from dbsafety_runtime.orchestrator.gate import elapsed
 from dbsafety_runtime.orchestrator.model import Plan, Task, shorten
+from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.orchestrator.web import Api, ApiError
-from dbsafety_runtime.storage.litetx import LiteTx
+from dbsafety_runtime.storage.lite import unit
 
+HUMAN: Final = 4
+FALSE_ALARM_SECONDS: Final = 900.0
 LABEL: Final = "dbsafety"
 PAGES: Final = 20
 LONGEST_BODY: Final = 60_000
@@ -36,8 +38,8 @@ class GitHub:
 
     def find(self, marker: str) -> str | None:
         """Return the number of the issue whose text holds `marker`; listing is exact where the search API lags."""
-        for page in range(1, PAGES + 1):
-            query = {"state": "all", "labels": LABEL, "per_page": "100", "page": str(page)}
+        for number in range(1, PAGES + 1):
+            query = {"state": "all", "labels": LABEL, "per_page": "100", "page": str(number)}
             issues = self._api.call("GET", self._issues, query=query)
             if not isinstance(issues, list):
                 raise ApiError("the list of issues is no list")
@@ -71,43 +73,40 @@ def _number(issue: Any) -> str:
     return str(issue["number"])
 
 
-def body_of(task: Task, why: str, plan: Plan | None) -> str:
-    """Return the text of an escalation: what was seen, what was tried, what an operator may approve."""
-    lines = [f"**{task.issue.type}** on `{task.issue.target}`, seen {task.occurrences} times.", ""]
-    lines += _quoted(shorten(task.issue.message, 4000))
-    lines += ["", f"Why a human is asked: {why}", ""]
-    if plan is not None:
-        lines += [f"Proposed plan `{plan.recipe}` ({plan.by}, confidence {plan.confidence:.2f}): {plan.reason}"]
-        lines += [f"{number}. `{step.text()}`" for number, step in enumerate(plan.steps, 1)]
-        lines += ["", "Evidence:", *(f"- {item}" for item in plan.evidence), ""]
-        lines += [f"`orchestrator approve {task.id}` carries it out, `orchestrator reject {task.id}` drops it."]
-    return shorten("\n".join(lines), LONGEST_BODY)
-
-
-def _quoted(text: str) -> list[str]:
-    return [f"    {line}" for line in text.splitlines() or [""]]
-
-
-def put(tx: LiteTx, task_id: int, kind: str, body: str, key: str) -> None:
-    """Add a message in the caller's transaction; the same key is added once."""
-    tx.execute(PUT, (key, task_id, kind, body))
-
-
-def announce(tx: LiteTx, task: Task, why: str, plan: Plan | None) -> None:
+@unit
+def announce(store: IncidentStore, task: Task, why: str, plan: Plan | None) -> None:
     """Ask for an issue, or for a comment when the task has asked for one before."""
-    again = bool(tx.one(HAS_CREATE, (task.id,)))
+    again = store.db.one(HAS_CREATE, task.id) is not None
     key = f"task-{task.id}-again-{task.attempt}" if again else f"task-{task.id}"
-    put(tx, task.id, "comment" if again else "create", body_of(task, why, plan), key)
+    body = shorten(page("issue.md", task=task, why=why, plan=plan), LONGEST_BODY)
+    store.db.rows(PUT, (key, task.id, "comment" if again else "create", body))
 
 
-def withdraw(tx: LiteTx, task: Task, why: str) -> None:
+@unit
+def withdraw(store: IncidentStore, task: Task, why: str) -> None:
     """Ask for the task's issue to be closed, when it has asked for one."""
-    if tx.one(HAS_CREATE, (task.id,)):
-        put(tx, task.id, "close", why, f"task-{task.id}-close")
+    if store.db.one(HAS_CREATE, task.id):
+        store.db.rows(PUT, (f"task-{task.id}-close", task.id, "close", why))
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+@unit
+def hand_over(store: IncidentStore, task: Task, why: str, plan: Plan | None) -> None:
+    """Leave a task to a human, who may approve the plan."""
+    if store.move(task, "escalated", why, actor="orchestrator", phase=HUMAN, wait=2.0, plan=plan):
+        announce(store, task, why, plan)
+
+
+@unit
+def take_back(store: IncidentStore, task: Task) -> None:
+    """End an escalated task that is over; soon after it was handed over it was a false alarm."""
+    soon = not elapsed(task.changed_at, store.clock(), FALSE_ALARM_SECONDS)
+    if store.close_task(task.id, "resolved", "recovered", "gate", false_alarm=soon):
+        withdraw(store, task, "It is over: the service runs again.")
+
+
+class Message(NamedTuple):
+    """A row of the outbox with what its task says about it."""
+
     id: int
     key: str
     task_id: int
@@ -123,15 +122,15 @@ class Outbox:
     """Sends what waits; `instance` makes the markers of several hosts differ."""
 
     def __init__(self, store: IncidentStore, github: GitHub | None, instance: str) -> None:
-        self._store, self._github, self._instance = store, github, instance
+        self.store, self.db, self._github, self._instance = store, store.db, github, instance
 
     def drain(self) -> int:
         """Send what is due and return how many messages were accepted; what fails waits longer each time."""
         if self._github is None:
             return 0
         sent = 0
-        for row in self._store.db.rows(DUE, (self._store.clock(),)):
-            item = _Row(*row)
+        for row in self.db.rows(DUE, (self.store.clock(),)):
+            item = Message(*row)
             try:
                 ref = self._send(self._github, item)
             except ApiError as error:
@@ -144,9 +143,9 @@ class Outbox:
 
     def waiting(self) -> int:
         """Return how many messages wait."""
-        return int(self._store.db.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
+        return int(self.db.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
 
-    def _send(self, github: GitHub, item: _Row) -> str | None:
+    def _send(self, github: GitHub, item: Message) -> str | None:
         if item.kind == "create":
             marker = f"<!-- dbsafety {self._instance} {item.key} -->"
             ref = github.find(marker)
@@ -154,33 +153,26 @@ class Outbox:
                 ref = github.create(f"{item.issue_type}: {item.target}"[:200], f"{item.body}\n\n{marker}")
             reach("after_post")
             return ref
-        if item.ref is None:
-            return None
-        github.comment(item.ref, item.body)
-        if item.kind == "close":
-            github.close(item.ref)
+        if item.ref is not None:
+            github.comment(item.ref, item.body)
+            if item.kind == "close":
+                github.close(item.ref)
         return item.ref
 
-    def _sent(self, item: _Row, ref: str | None) -> int:
-        def work(tx: LiteTx) -> int:
-            if ref is None:
-                return 0
-            tx.execute(SENT, (item.id,))
-            if item.kind == "create":
-                self._store.set_github(tx, item.task_id, ref)
-            else:
-                ledger.record(tx, self._store.clock(), item.task_id, "escalation", item.kind, ref=ref)
-            return 1
+    @unit
+    def _sent(self, item: Message, ref: str | None) -> int:
+        if ref is None:
+            return 0
+        self.db.rows(SENT, (item.id,))
+        if item.kind == "create":
+            self.store.update_task_github(item.task_id, ref)
+        else:
+            self.store.record(item.task_id, "escalation", item.kind, ref=ref)
+        return 1
 
-        return self._store.db.write(work)
-
-    def _postpone(self, item: _Row, error: ApiError) -> None:
+    @unit
+    def _postpone(self, item: Message, error: ApiError) -> None:
         wait = min(LONGEST_WAIT, max(error.wait or 0.0, 2.0 ** min(item.tries, 10)))
-
-        def work(tx: LiteTx) -> None:
-            now = self._store.clock()
-            tx.execute(LATER, (now + wait, str(error), item.id))
-            if item.tries == 0:
-                ledger.record(tx, now, item.task_id, "escalation", "send failed", why=str(error))
-
-        self._store.db.write(work)
+        self.db.rows(LATER, (self.store.clock() + wait, str(error), item.id))
+        if item.tries == 0:
+            self.store.record(item.task_id, "escalation", "send failed", why=str(error))

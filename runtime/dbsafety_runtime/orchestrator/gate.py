@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.model import SPECIFICITY, Service, Task
@@ -13,22 +12,12 @@ RECHECK_SECONDS: Final = 2.0
 PROACTIVE: Final = ("path_invalid",)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the gate says: act now, look again later, suppress under a parent, or drop as recovered."""
 
     kind: Literal["act", "wait", "suppress", "recovered"]
     why: str
     parent: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The open tasks of the same target, and how many like it began within a minute, with the first of them."""
-
-    same_target: Sequence[Task] = ()
-    alike: int = 0
-    first_alike: int = 0
 
 
 def elapsed(since: float, now: float, seconds: float) -> bool:
@@ -47,22 +36,22 @@ def rank(task: Task) -> int:
 
 
 def judge(
-    task: Task, service: Service | None, around: Surroundings, now: float, settings: OrchestratorSettings
-) -> Verdict:
-    """Return what to do with a detected or suppressed task."""
+    task: Task, service: Service | None, others: Sequence[Task], storm: int | None, now: float,
+    settings: OrchestratorSettings,
+) -> Verdict:  # fmt: skip
+    """Return what to do with a detected or suppressed task, given the others of its target and the storm it is in."""
     runs_again = is_healthy(service, now, settings.settle + settings.grace) and task.issue.type not in PROACTIVE
     if runs_again and elapsed(task.last_seen, now, settings.grace):
         return Verdict("recovered", "the service runs again")
-    cause = cause_of(task, around.same_target)
-    if cause is not None:
+    if cause := cause_of(task, others):
         return Verdict("suppress", f"a symptom of task {cause.id} ({cause.issue.type})", cause.id)
-    if around.alike > settings.storm and around.first_alike != task.id:
-        return Verdict("suppress", f"one of many like task {around.first_alike} at once", around.first_alike)
-    state = service.state if service is not None else ""
+    if storm is not None:
+        return Verdict("suppress", f"one of many like task {storm} at once", storm)
     if task.issue.type in PROACTIVE:
         return Verdict("act", "it will not start like this")
     if not elapsed(task.first_seen, now, settings.grace):
         return Verdict("wait", "may be transient")
+    state = service.state if service is not None else ""
     if state == "starting" and not elapsed(task.first_seen, now, settings.patience):
         return Verdict("wait", "its manager is still trying")
     if state == "running" and task.issue.type != "flapping":

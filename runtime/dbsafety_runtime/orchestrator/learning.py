@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from dbsafety_runtime.orchestrator import ledger
-from dbsafety_runtime.storage.lite import LiteStore
-from dbsafety_runtime.storage.litetx import LiteTx
+from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.storage.lite import LiteStore, unit
 
 TRIALS: Final = 5
 BOUND: Final = 0.8
@@ -18,15 +16,13 @@ COUNT: Final = """
 INSERT INTO pattern (signature, recipe, successes, failures, last_used) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (signature, recipe) DO UPDATE SET successes = successes + excluded.successes,
   failures = failures + excluded.failures, last_used = excluded.last_used
-RETURNING successes, failures, promoted
+RETURNING signature, recipe, successes, failures, promoted
 """
 PROMOTE: Final = "UPDATE pattern SET promoted = ? WHERE signature = ? AND recipe = ?"
 ALL: Final = "SELECT signature, recipe, successes, failures, promoted FROM pattern ORDER BY successes DESC, signature"
-KNOWN: Final = "SELECT recipe, successes, failures FROM pattern WHERE signature = ? AND promoted = 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """What was learned about one recipe for one kind of issue."""
 
     signature: str
@@ -47,24 +43,25 @@ def trusted(successes: int, failures: int) -> bool:
     return successes + failures >= TRIALS and lower_bound(successes, failures) >= BOUND
 
 
-def learn(tx: LiteTx, now: float, task_id: int, signature: str, recipe: str, *, success: bool) -> None:
-    """Count one verified success or failure in the caller's transaction; promotes or demotes the pattern."""
+@unit
+def learn(store: IncidentStore, task_id: int, signature: str, recipe: str, *, success: bool) -> None:
+    """Count one verified success or failure; promotes or demotes the pattern."""
     counts = (int(success), int(not success))
-    successes, failures, promoted = tx.execute(COUNT, (signature, recipe, *counts, now))[0]
-    now_trusted = trusted(successes, failures)
-    if bool(promoted) != now_trusted:
-        tx.execute(PROMOTE, (int(now_trusted), signature, recipe))
+    pattern = Pattern(*store.db.rows(COUNT, (signature, recipe, *counts, store.clock()))[0])
+    now_trusted = trusted(pattern.successes, pattern.failures)
+    if pattern.promoted != now_trusted:
+        store.db.rows(PROMOTE, (int(now_trusted), signature, recipe))
         verb = "promoted" if now_trusted else "demoted"
-        counted = f"{successes} of {successes + failures} worked"
-        ledger.record(tx, now, task_id, "learning", verb, signature=signature, recipe=recipe, why=counted)
+        counted = f"{pattern.successes} of {pattern.successes + pattern.failures} worked"
+        store.record(task_id, "learning", verb, signature=signature, recipe=recipe, why=counted)
 
 
 def known_recipes(store: LiteStore, signature: str) -> tuple[str, ...]:
     """Return the recipes trusted for a signature, the most certain first."""
-    rows = store.rows(KNOWN, (signature,))
-    return tuple(row[0] for row in sorted(rows, key=lambda row: -lower_bound(row[1], row[2])))
+    known = [item for item in patterns(store) if item.signature == signature and item.promoted]
+    return tuple(item.recipe for item in sorted(known, key=lambda item: -lower_bound(item.successes, item.failures)))
 
 
 def patterns(store: LiteStore) -> tuple[Pattern, ...]:
     """Return everything learned, the most used first."""
-    return tuple(Pattern(row[0], row[1], row[2], row[3], bool(row[4])) for row in store.rows(ALL))
+    return tuple(Pattern(*row) for row in store.rows(ALL))

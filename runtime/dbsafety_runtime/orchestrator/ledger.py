@@ -45,13 +45,10 @@ def record(tx: LiteTx, now: float, task_id: int, actor: str, action: str, **deta
 
 def _append(tx: LiteTx, entries: list[tuple[Any, ...]]) -> None:
     """Chain the entries of a whole group: the end of the chain is looked up once, the rows go in as one statement."""
-    last = tx.one(LAST)
-    number, previous = last or (0, START)
+    ((last, previous),) = tx.execute(LAST) or [(0, START)]
     rows = []
-    for entry in entries:
-        number += 1
-        numbered = (number, *entry)
-        rows.append((*numbered, previous, _hash(previous, numbered)))
+    for number, entry in enumerate(entries, last + 1):
+        rows.append((number, *entry, previous, _hash(previous, (number, *entry))))
         previous = rows[-1][-1]
     tx.many(APPEND, rows)
 
@@ -60,12 +57,12 @@ def verify(store: LiteStore) -> tuple[int, tuple[str, ...]]:
     """Return the number of rows and one sentence for each row that was removed, edited or put in between."""
     count, expected, previous = 0, 1, START
     problems: list[str] = []
-    with store.reading() as tx:
-        while rows := tx.execute(PAGE, (expected - 1,)):
+    with store.reading():
+        while rows := store.rows(PAGE, (expected - 1,)):
             for row in rows:
                 problems += _problems(row, expected, previous)
                 count, expected, previous = count + 1, row[0] + 1, row[7]
-        highest = tx.one(HIGHEST)
+        highest = store.one(HIGHEST)
     if highest and highest[0] >= expected:
         problems.append(f"row {expected} to {highest[0]} removed at the end")
     return count, tuple(problems)

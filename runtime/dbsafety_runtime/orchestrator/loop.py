@@ -23,7 +23,7 @@ import psutil
 from dbsafety_runtime.ops import notify
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.ops.log import get
-from dbsafety_runtime.orchestrator import catalogue, gauges, ledger
+from dbsafety_runtime.orchestrator import catalogue, gauges
 from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, launch
@@ -128,7 +128,7 @@ class Orchestrator:
 
     def _note(self, task_id: int, actor: str, action: str, **details: object) -> None:
         self._log.warning(action, task=task_id, actor=actor, **details)
-        self.store.db.write(lambda tx: ledger.record(tx, self.clock(), task_id, actor, action, **details))
+        self.store.record(task_id, actor, action, **details)
 
     def dispatch(self) -> int:
         """Collect finished steps and hand due tasks to free workers; returns how many steps are running."""

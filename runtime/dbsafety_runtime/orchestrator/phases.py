@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dbsafety_runtime.ops.log import get
@@ -15,22 +15,19 @@ from dbsafety_runtime.orchestrator.catalogue import Recipe
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.paths import path_issues
 from dbsafety_runtime.orchestrator.detectors.services import configured_port
-from dbsafety_runtime.orchestrator.escalate import announce, withdraw
+from dbsafety_runtime.orchestrator.escalate import HUMAN, hand_over, take_back
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.learning import known_recipes
 from dbsafety_runtime.orchestrator.managers.base import Manager, find
-from dbsafety_runtime.orchestrator.model import Plan, Service, Status, Task
+from dbsafety_runtime.orchestrator.model import Plan, Service, Task
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners
 from dbsafety_runtime.orchestrator.progress import Applied, Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
-from dbsafety_runtime.storage.litetx import LiteTx
 
-KNOWN, ALONE, TOGETHER, HUMAN = 1, 2, 3, 4
+KNOWN, TOGETHER = 1, 3
 MOST_ATTEMPTS: Final = 3
-FALSE_ALARM_SECONDS: Final = 900.0
 WANING: Final = 6
 LOG: Final = get("worker")
-FALSE_ALARM: Final = "UPDATE tasks SET false_alarm = 1 WHERE id = ?"
 
 
 @dataclass(slots=True)
@@ -44,7 +41,7 @@ class Treatment:
     recipes: dict[str, Recipe]
     settings: OrchestratorSettings
     single: Agent = SINGLE
-    panel: Sequence[Agent] = field(default=PANEL)
+    panel: Sequence[Agent] = PANEL
 
     def step(self, task: Task) -> None:
         """Move a claimed task on by one step; raises ManagerError or a StorageFault, then it stays as it was."""
@@ -61,41 +58,28 @@ class Treatment:
 
     def _gate(self, task: Task) -> None:
         service, now = find(self.manager, task.issue.target), self.store.clock()
-        verdict = gate.judge(task, service, self.store.around(task), now, self.settings)
-        if verdict.kind == "wait" or (verdict.kind == "suppress" and task.status == "suppressed"):
+        others, storm = self.store.neighbours(task), self.store.storm(task, self.settings.storm)
+        kind, why, parent = gate.judge(task, service, others, storm, now, self.settings)
+        if kind == "wait" or (kind == "suppress" and task.status == "suppressed"):
             self.progress.release(task, gate.RECHECK_SECONDS if task.status == "suppressed" else 0.5)
-        elif verdict.kind == "suppress":
-            self._move(task, "suppressed", verdict.why, wait=gate.RECHECK_SECONDS, parent=verdict.parent)
-        elif verdict.kind == "recovered" or (task.parent and gate.is_healthy(service, now, self.settings.settle)):
+        elif kind == "suppress":
+            self._suppress(task, why, parent)
+        elif kind == "recovered" or (task.parent and gate.is_healthy(service, now, self.settings.settle)):
             self.store.close_task(task.id, "resolved", "symptom" if task.parent else "recovered", "gate")
         elif task.status == "suppressed":
-            self._move(task, "detected", "what it was a symptom of is over")
+            self.store.move(task, "detected", "what it was a symptom of is over", actor="gate")
         else:
-            self._move(task, "diagnosing", verdict.why, phase=KNOWN)
+            self.store.move(task, "diagnosing", why, actor="gate", phase=KNOWN)
 
-    def _move(
-        self,
-        task: Task,
-        status: Status,
-        why: str,
-        *,
-        phase: int | None = None,
-        wait: float = 0.0,
-        parent: int | None = None,
-    ) -> None:
-        def work(tx: LiteTx) -> bool:
-            return self.store.move(tx, task, status, why, actor="gate", phase=phase, wait=wait, parent=parent)
-
-        self.store.db.write(work)
+    def _suppress(self, task: Task, why: str, parent: int | None) -> None:
+        self.store.move(task, "suppressed", why, actor="gate", wait=gate.RECHECK_SECONDS, parent=parent)
 
     def _diagnose(self, task: Task) -> None:
         if task.phase == HUMAN and task.plan is not None:
             self._fix(task, task.plan)
             return
-        cause = gate.cause_of(task, self.store.around(task).same_target) if task.attempt == 0 else None
-        if cause is not None:
-            why = f"a symptom of task {cause.id} ({cause.issue.type})"
-            self._move(task, "suppressed", why, wait=gate.RECHECK_SECONDS, parent=cause.id)
+        if task.attempt == 0 and (cause := gate.cause_of(task, self.store.neighbours(task))):
+            self._suppress(task, f"a symptom of task {cause.id} ({cause.issue.type})", cause.id)
             return
         best, notes = None, list[str]()
         if task.phase < HUMAN and task.attempt < MOST_ATTEMPTS:
@@ -149,7 +133,7 @@ class Treatment:
                 self.progress.release(task, 1.0)
             return
         fixing = replace(task, status="fixing", plan=plan, attempt=number)
-        attempt = Applied(number, plan, "applying", undo, {}, self.store.clock())
+        attempt = Applied(number, plan, undo, {})
         try:
             seconds = actions.apply(self.manager, plan)
         except actions.ActionRefused as refused:
@@ -159,13 +143,13 @@ class Treatment:
 
     def _undo(self, task: Task, attempt: Applied, why: str) -> None:
         left = actions.undo(self.manager, attempt.plan, attempt.undo)
-        self.progress.undone(task, attempt, why, next_phase=task.phase + 1, left=left)
+        self.progress.undone(task, attempt, why, left)
 
     def _verify(self, task: Task) -> None:
         """Success is: it runs, has not been started again, listens where it should, and nobody saw it fail again."""
         attempt = self.progress.attempt_of(task.id)
         if attempt is None:
-            self._move(task, "diagnosing", "there is no fix to verify")
+            self.store.move(task, "diagnosing", "there is no fix to verify", actor="gate")
             return
         now, service = self.store.clock(), find(self.manager, task.issue.target)
         baseline = attempt.baseline
@@ -208,13 +192,7 @@ class Treatment:
         if self._wanes(task) and not gate.elapsed(task.first_seen, now, WANING * self.settings.patience):
             self.progress.release(task, 1.0)
             return
-        text = plan.to_json() if plan else None
-
-        def work(tx: LiteTx) -> None:
-            if self.store.move(tx, task, "escalated", why, actor="orchestrator", phase=HUMAN, wait=2.0, plan=text):
-                announce(tx, task, why, plan)
-
-        self.store.db.write(work)
+        hand_over(self.store, task, why, plan)
 
     def _wanes(self, task: Task) -> bool:
         """The service runs, only not for long enough to be sure."""
@@ -232,14 +210,7 @@ class Treatment:
 
     def _recheck(self, task: Task) -> None:
         """An escalated issue may end by itself or by somebody's hand."""
-        if not self._is_over(task):
+        if self._is_over(task):
+            take_back(self.store, task)
+        else:
             self.progress.release(task, gate.RECHECK_SECONDS)
-            return
-
-        def work(tx: LiteTx) -> None:
-            if self.store.close(tx, task.id, "resolved", "recovered", "gate"):
-                withdraw(tx, task, "It is over: the service runs again.")
-                if not gate.elapsed(task.changed_at, self.store.clock(), FALSE_ALARM_SECONDS):
-                    tx.execute(FALSE_ALARM, (task.id,))
-
-        self.store.db.write(work)

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.learning import learn
-from dbsafety_runtime.orchestrator.model import Plan, Task, task_of
-from dbsafety_runtime.orchestrator.store import Attempt, IncidentStore
-from dbsafety_runtime.storage.litetx import LiteTx
+from dbsafety_runtime.orchestrator.model import Plan, Task
+from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.storage.lite import unit
 
-CLAIM: Final = """
-UPDATE tasks SET lease_owner = ?, version = version + 1 WHERE id IN (
-  SELECT id FROM tasks WHERE lease_owner IS NULL AND next_at <= ?
-    AND status IN ('detected', 'suppressed', 'diagnosing', 'verifying', 'escalated')
-    AND (status = 'verifying' OR NOT ?) ORDER BY next_at, id LIMIT ?)
-RETURNING id
-"""
-DUE: Final = """
-SELECT 1 FROM tasks WHERE lease_owner IS NULL AND (next_at <= ?1 OR next_at > ?1 + ?2)
-  AND status NOT IN ('resolved', 'closed') LIMIT 1
-"""
-RELEASE: Final = "UPDATE tasks SET lease_owner = NULL, next_at = ? WHERE id = ? AND lease_owner = ?"
 # A wall clock that was set back must not make tasks wait for an hour that has already passed.
-CLAMP: Final = """
-UPDATE tasks SET next_at = ?1 WHERE next_at > ?1 + ?2 AND status NOT IN ('resolved', 'closed')
+DUE: Final = """
+SELECT id FROM tasks WHERE lease_owner IS NULL AND (next_at <= ?1 OR next_at > ?1 + ?2)
+  AND status IN ('detected', 'suppressed', 'diagnosing', 'verifying', 'escalated')
+  AND (status = 'verifying' OR NOT ?3) ORDER BY next_at, id LIMIT ?4
 """
+CLAIM: Final = "UPDATE tasks SET lease_owner = ?, version = version + 1 WHERE id = ?"
+RELEASE: Final = "UPDATE tasks SET lease_owner = NULL, next_at = ? WHERE id = ? AND lease_owner = ?"
 ORPHANED: Final = "SELECT id, status FROM tasks WHERE lease_owner IS NOT NULL AND lease_owner <> ?"
 LOOK_FIRST: Final = (
     "UPDATE tasks SET status = 'verifying', changed_at = ?, next_at = 0 WHERE id = ? AND status = 'fixing'"
 )
-FREE: Final = "UPDATE tasks SET lease_owner = NULL, version = version + 1 WHERE id = ?"
 APPLYING: Final = (
     "UPDATE attempts SET state = 'applied', outcome = 'interrupted' WHERE task_id = ? AND state = 'applying'"
 )
-RECENT: Final = """
-SELECT task_id FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ? LIMIT 1
-"""
+RECENT: Final = "SELECT task_id FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ? LIMIT 1"
 BEGIN: Final = """
 UPDATE tasks SET status = 'fixing', attempt = attempt + 1, phase = ?, plan = ?, changed_at = ?, version = version + 1
 WHERE id = ? AND status = ? AND version = ? RETURNING attempt
@@ -49,7 +37,7 @@ VALUES (?, ?, ?, ?, ?, ?, 'applying', ?, ?)
 """
 PAUSES: Final = "SELECT name FROM control WHERE name IN ('paused', 'paused:' || ?) AND value = '1'"
 LATEST: Final = """
-SELECT attempt, plan, state, undo, baseline, started_at, coalesce(outcome, '')
+SELECT attempt, plan, undo, baseline, coalesce(outcome, '') = 'interrupted'
 FROM attempts WHERE task_id = ? ORDER BY attempt DESC LIMIT 1
 """
 TRIED: Final = """
@@ -64,10 +52,8 @@ class Applied:
 
     number: int
     plan: Plan
-    state: str
     undo: list[str | None]
     baseline: dict[str, float]
-    started: float
     interrupted: bool = False
 
 
@@ -75,130 +61,102 @@ class Progress:
     """The transitions of tasks for one running orchestrator; `owner` is new at every start."""
 
     def __init__(self, store: IncidentStore, owner: str) -> None:
-        self.store, self.owner = store, owner
+        self.store, self.db, self.owner = store, store.db, owner
 
+    @unit
     def recover(self, *, dry_run: bool = False) -> tuple[int, ...]:
         """Take over from a dead predecessor and return its tasks: what it was applying is looked at first."""
-
-        def work(tx: LiteTx) -> tuple[int, ...]:
-            now, rows = self.store.clock(), tx.execute(ORPHANED, (self.owner,))
-            for task_id, status in [] if dry_run else rows:
-                if status == "fixing":
-                    tx.execute(LOOK_FIRST, (now, task_id))
-                    tx.execute(APPLYING, (task_id,))
-                    why = "the process died while applying: look before acting"
-                    ledger.record(tx, now, task_id, "recovery", "verifying", before=status, after="verifying", why=why)
-                tx.execute(FREE, (task_id,))
-            return tuple(row[0] for row in rows)
-
-        return self.store.db.write(work)
+        rows = self.db.rows(ORPHANED, (self.owner,))
+        for task_id, status in [] if dry_run else rows:
+            if status == "fixing":
+                self.db.rows(LOOK_FIRST, (self.store.clock(), task_id))
+                self.db.rows(APPLYING, (task_id,))
+                why = "the process died while applying: look before acting"
+                self.store.record(task_id, "recovery", "verifying", before=status, after="verifying", why=why)
+            self.db.rows(CLAIM, (None, task_id))
+        return tuple(row[0] for row in rows)
 
     def claim(self, limit: int, longest_wait: float, *, only_verify: bool = False) -> tuple[Task, ...]:
         """Take tasks that are due, which nobody else gets until they are moved; writes only when there are any."""
-        if not self.store.db.rows(DUE, (self.store.clock(), longest_wait)):
-            return ()
+        due = (self.store.clock(), longest_wait, only_verify, limit)
+        return self._claim(due) if self.db.rows(DUE, due) else ()
 
-        def work(tx: LiteTx) -> tuple[Task, ...]:
-            now = self.store.clock()
-            tx.execute(CLAMP, (now, longest_wait))
-            ids = [row[0] for row in tx.execute(CLAIM, (self.owner, now, only_verify, limit))]
-            rows = tx.execute("SELECT * FROM task_row WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
-            return tuple(task_of(row) for row in rows)
+    @unit
+    def _claim(self, due: tuple[float, float, bool, int]) -> tuple[Task, ...]:
+        ids = [task_id for (task_id,) in self.db.rows(DUE, due)]
+        for task_id in ids:
+            self.db.rows(CLAIM, (self.owner, task_id))
+        return tuple(task for task_id in ids if (task := self.store.task(task_id)) is not None)
 
-        return self.store.db.write(work)
-
+    @unit
     def release(self, task: Task, wait: float) -> None:
         """Give a task back unchanged, to be looked at again after `wait` seconds."""
-        self.store.db.write(lambda tx: tx.execute(RELEASE, (self.store.clock() + wait, task.id, self.owner)))
+        self.db.rows(RELEASE, (self.store.clock() + wait, task.id, self.owner))
 
+    @unit
     def begin(self, task: Task, plan: Plan, undo: list[str | None], window: float) -> tuple[int | None, str]:
         """Write down what will be applied, before it is; returns the attempt's number, or None and why not.
 
         Refused while paused, when another task has changed the same target within `window` seconds, and when the task
         is no longer what it was.
         """
+        now, target, text = self.store.clock(), task.issue.target, plan.to_json()
+        if self.db.one(PAUSES, target):
+            return None, "paused by the operator"
+        if other := self.db.one(RECENT, target, task.id, now - window):
+            return None, f"task {other[0]} has changed {target} within {window:g} s"
+        row = self.db.one(BEGIN, task.phase, text, now, task.id, task.status, task.version)
+        if row is None:
+            return None, "the task was changed meanwhile"
+        self.db.rows(INTENT, (task.id, target, row[0], task.phase, plan.recipe, text, json.dumps(undo), now))
+        self.store.record(
+            task.id, plan.by, "applying", before=f"{task.status}/{task.phase}", attempt=row[0], recipe=plan.recipe,
+            steps=[step.text() for step in plan.steps], why=plan.reason, evidence=plan.evidence,
+        )  # fmt: skip
+        return int(row[0]), ""
 
-        def work(tx: LiteTx) -> tuple[int | None, str]:
-            now = self.store.clock()
-            if tx.one(PAUSES, (task.issue.target,)):
-                return None, "paused by the operator"
-            if other := tx.one(RECENT, (task.issue.target, task.id, now - window)):
-                return None, f"task {other[0]} has changed {task.issue.target} within {window:g} s"
-            row = tx.one(BEGIN, (task.phase, plan.to_json(), now, task.id, task.status, task.version))
-            if row is None:
-                return None, "the task was changed meanwhile"
-            values = (
-                task.id,
-                task.issue.target,
-                row[0],
-                task.phase,
-                plan.recipe,
-                plan.to_json(),
-                json.dumps(undo),
-                now,
-            )
-            tx.execute(INTENT, values)
-            steps = [step.text() for step in plan.steps]
-            ledger.record(
-                tx, now, task.id, plan.by, "applying", before=f"{task.status}/{task.phase}", attempt=row[0],
-                recipe=plan.recipe, steps=steps, why=plan.reason, evidence=plan.evidence,
-            )  # fmt: skip
-            return int(row[0]), ""
-
-        return self.store.db.write(work)
-
+    @unit
     def applied(self, task: Task, number: int, seconds: float) -> None:
         """Everything was carried out: the task waits for verification."""
-
-        def work(tx: LiteTx) -> None:
-            self.store.finish_attempt(tx, task.id, Attempt(number, "applied", f"took {seconds:.2f} s"), "worker")
-            self.store.move(tx, task, "verifying", "all steps were carried out", actor="worker")
-
-        self.store.db.write(work)
+        self.store.update_task_fix_attempt(task.id, number, "applied", f"took {seconds:.2f} s")
+        self.store.move(task, "verifying", "all steps were carried out", actor="worker")
 
     def attempt_of(self, task_id: int) -> Applied | None:
         """Return the latest fix attempt of a task."""
-        rows = self.store.db.rows(LATEST, (task_id,))
-        if not rows:
+        row = self.db.one(LATEST, task_id)
+        if row is None:
             return None
-        number, plan, state, undo, baseline, started, outcome = rows[0]
-        found = Applied(number, Plan.from_json(plan), state, json.loads(undo), json.loads(baseline), started)
-        return replace(found, interrupted=outcome == "interrupted")
+        number, plan, undo, baseline, interrupted = row
+        return Applied(number, Plan.from_json(plan), json.loads(undo), json.loads(baseline), bool(interrupted))
 
     def tried(self, task_id: int) -> frozenset[str]:
         """Return the recipes that did not work for a task."""
-        return frozenset(row[0] for row in self.store.db.rows(TRIED, (task_id,)))
+        return frozenset(row[0] for row in self.db.rows(TRIED, (task_id,)))
 
+    @unit
     def set_baseline(self, task_id: int, number: int, baseline: dict[str, float]) -> None:
         """Store what verification compares with, so that a restart does not start it anew."""
-        self.store.db.write(lambda tx: tx.execute(BASELINE, (json.dumps(baseline), task_id, number)))
+        self.db.rows(BASELINE, (json.dumps(baseline), task_id, number))
 
+    @unit
     def verified(self, task: Task, attempt: Applied) -> None:
         """The fix held: resolve, learn and tell, in one commit."""
         resolution = "approved" if attempt.plan.by == "operator" else "verified"
+        self.store.update_task_fix_attempt(task.id, attempt.number, "verified", "healthy since", "verifier")
+        self.store.close_task(task.id, "resolved", resolution, "verifier")
+        learn(self.store, task.id, task.signature, attempt.plan.recipe, success=True)
 
-        def work(tx: LiteTx) -> None:
-            now = self.store.clock()
-            self.store.finish_attempt(tx, task.id, Attempt(attempt.number, "verified", "healthy since"), "verifier")
-            self.store.close(tx, task.id, "resolved", resolution, "verifier")
-            learn(tx, now, task.id, task.signature, attempt.plan.recipe, success=True)
-
-        self.store.db.write(work)
-
-    def undone(self, task: Task, attempt: Applied, why: str, *, next_phase: int, left: list[str]) -> None:
-        """The fix did not hold and was undone: learn from it and go on with the next phase.
+    @unit
+    def undone(self, task: Task, attempt: Applied, why: str, left: list[str]) -> None:
+        """The fix did not hold and was undone but for what is `left`: learn from it and go on with the next phase.
 
         An attempt cut off by a crash teaches nothing; its phase is entered again.
         """
         why = f"interrupted by a crash: {why}" if attempt.interrupted else why
-
-        def work(tx: LiteTx) -> None:
-            state = "failed" if left else "undone"
-            outcome = f"{why}; could not be undone: {'; '.join(left)}" if left else why
-            self.store.finish_attempt(tx, task.id, Attempt(attempt.number, state, outcome), "verifier")
-            if not attempt.interrupted:
-                learn(tx, self.store.clock(), task.id, task.signature, attempt.plan.recipe, success=False)
-            phase = task.phase if attempt.interrupted else next_phase
-            self.store.move(tx, task, "diagnosing", why, actor="verifier", phase=phase)
-
-        self.store.db.write(work)
+        outcome = f"{why}; could not be undone: {'; '.join(left)}" if left else why
+        state = "failed" if left else "undone"
+        self.store.update_task_fix_attempt(task.id, attempt.number, state, outcome, "verifier")
+        if not attempt.interrupted:
+            learn(self.store, task.id, task.signature, attempt.plan.recipe, success=False)
+        phase = task.phase + (not attempt.interrupted)
+        self.store.move(task, "diagnosing", why, actor="verifier", phase=phase)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from importlib import resources
-
-import jinja2
 
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
 from dbsafety_runtime.orchestrator.learning import patterns
+from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.store import IncidentStore
 
 
@@ -18,9 +16,8 @@ def build(store: IncidentStore) -> str:
     """Return the page; raises a StorageFault."""
     figures = compute(store.db)
     count, problems = ledger.verify(store.db)
-    text = resources.files(__package__ or "").joinpath("report.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
-    return page.render(
+    return page(
+        "report.html",
         when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(store.clock())),
         count=count,
         problems=problems,

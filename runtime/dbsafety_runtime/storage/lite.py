@@ -13,19 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVar
 
 from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.ops.faults import reach
-from dbsafety_runtime.storage.errors import (
-    Disconnected,
-    Retryable,
-    SchemaMismatch,
-    StorageBug,
-    StorageFault,
-)
+from dbsafety_runtime.storage.errors import Retryable, SchemaMismatch, StorageBug, StorageFault
 from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrations, statements
 from dbsafety_runtime.storage.litetx import LiteTx, Row, Savepoint, Ticket, abandon, classified, hand_back
 
@@ -34,15 +29,41 @@ PATIENCE_SECONDS: Final = 30.0
 GROUP_LIMIT: Final = 256
 LINGER_SECONDS: Final = 0.002
 WAL_LIMIT: Final = 64 * 1024 * 1024
+PRAGMAS: Final = ("journal_mode = WAL", "foreign_keys = ON", f"journal_size_limit = {WAL_LIMIT // 4}")
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _writer = threading.local()
+
+
+class Owner(Protocol):
+    """Whoever keeps its rows in a store."""
+
+    db: LiteStore
+
+
+S = TypeVar("S", bound=Owner)
 
 
 def forbid_open_transaction(what: str) -> None:
     """Raise StorageBug when this thread is a writer in a transaction; called before anything slow or foreign."""
     if getattr(_writer, "busy", False):
         raise StorageBug(f"{what} inside a transaction")
+
+
+def unit(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
+    """Make a method a unit of work on its `db`: part of the unit it is called from, or the writer's next one.
+
+    It may run again after a conflict, so it must have no other effect than its statements.
+    """
+
+    @wraps(method)
+    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if self.db.is_writing():
+            return method(self, *args, **kwargs)
+        return self.db.write(lambda _tx: method(self, *args, **kwargs))
+
+    return run
 
 
 class LiteStore:
@@ -78,21 +99,16 @@ class LiteStore:
             time.sleep(0.02)  # SQLite refuses some locks at once, such as the switch to WAL (fact C2d)
 
     def _connect(self, *, readonly: bool) -> sqlite3.Connection:
-        try:
-            conn = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None
-            )
-        except sqlite3.Error as error:
-            raise classified(error) from error
-        try:
-            conn.execute("PRAGMA journal_mode = WAL").fetchall()
-            conn.execute(f"PRAGMA synchronous = {self._synchronous}")
-            conn.execute("PRAGMA foreign_keys = ON")
-            conn.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT // 4}").fetchall()
-            conn.execute(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
-        except sqlite3.Error as error:
-            conn.close()
-            raise classified(error) from error
+        place = f"{self.path.absolute().as_uri()}?mode=rw"
+        with ExitStack() as failed:
+            try:
+                conn = sqlite3.connect(place, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+                failed.callback(conn.close)
+                for pragma in (*PRAGMAS, f"synchronous = {self._synchronous}", f"query_only = {readonly:d}"):
+                    conn.execute(f"PRAGMA {pragma}").fetchall()
+            except sqlite3.Error as error:
+                raise classified(error) from error
+            failed.pop_all()
         return conn
 
     def _prepare(self, schema: Schema) -> None:
@@ -137,10 +153,20 @@ class LiteStore:
         finally:
             metrics.SECONDS_IN_STORE.observe(time.monotonic() - started)
 
+    def is_writing(self) -> bool:
+        """Say whether this is the writer's thread, so that statements are part of its transaction."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def tx(self) -> LiteTx | None:
+        """The connection this thread holds: the writer's inside a unit of work, else that of a `reading` block."""
+        held: LiteTx | None = getattr(self._local, "tx", None)
+        return held
+
     @contextmanager
     def reading(self) -> Iterator[LiteTx]:
         """A query-only connection of this thread, closed when the outermost block of the thread ends."""
-        if (held := getattr(self._local, "tx", None)) is not None:
+        if (held := self.tx) is not None:
             yield held
             return
         with closing(self._connect(readonly=True)) as conn:
@@ -151,9 +177,14 @@ class LiteStore:
                 self._local.tx = None
 
     def rows(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """Run one query and return its rows; raises a StorageFault."""
+        """Run one statement, in a unit of work as part of it, and return its rows; raises a StorageFault."""
         with self.reading() as tx:
             return tx.execute(sql, params)
+
+    def one(self, sql: str, *params: object) -> Row | None:
+        """Run one statement likewise and return its first row, None when there is none."""
+        rows = self.rows(sql, params)
+        return rows[0] if rows else None
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log in bytes."""
@@ -177,25 +208,21 @@ class LiteStore:
 
     def _run(self) -> None:
         """Serve until told to stop; a connection that met a disk or file failure is replaced."""
-        while self._serve_anew():
-            metrics.DIRTY_CONNECTIONS.inc()
-        self._refuse(Disconnected("the store is closed"))
+        while self._pending or not self._closing:
+            try:
+                conn = self._connect(readonly=False)
+            except StorageFault as fault:
+                self._refuse(fault)
+                continue
+            with closing(conn):
+                self._serve(conn)
 
-    def _serve_anew(self) -> bool:
-        try:
-            conn = self._connect(readonly=False)
-        except StorageFault as fault:
-            return self._refuse(fault)
-        with closing(conn):
-            return self._serve(conn)
-
-    def _refuse(self, fault: StorageFault) -> bool:
-        """Fail all that wait, or the next that comes; return False once told to stop."""
+    def _refuse(self, fault: StorageFault) -> None:
+        """Fail all that wait, or the next that comes."""
         group = self._gather(1, None)
         for ticket in group:
             ticket.error = fault
         hand_back(group)
-        return not self._closing
 
     def _gather(self, crowd: int, seconds: float | None) -> list[Ticket[Any]]:
         """Return those who wait once they are `crowd`, or after `seconds`."""
@@ -205,24 +232,22 @@ class LiteStore:
             self._bell.wait(seconds)
         return [self._pending.popleft() for _ in range(min(len(self._pending), GROUP_LIMIT))]
 
-    def _serve(self, conn: sqlite3.Connection) -> bool:
-        crowd, spent = 0, 0.0
-        while True:
+    def _serve(self, conn: sqlite3.Connection) -> None:
+        crowd, spent, sound = 0, 0.0, True
+        while sound:
             group = self._gather(crowd, min(spent, LINGER_SECONDS)) or self._gather(1, None)
             if not group and self._closing:
-                return False
+                return
             started = time.monotonic()
-            sound = self._commit(conn, group) if group else True
+            sound = not group or self._commit(conn, group)
             spent, crowd = time.monotonic() - started, len(group) + len(self._pending)
             hand_back(group)
-            if not sound:
-                return True
 
     def _commit(self, conn: sqlite3.Connection, group: list[Ticket[Any]]) -> bool:
         """Commit a group; return False when the connection should be replaced."""
         self._turnstile.enter()
         _writer.busy = True
-        tx = LiteTx(conn)
+        tx = self._local.tx = LiteTx(conn)
         try:
             self._retried(lambda: tx.execute("BEGIN IMMEDIATE"))
             for ticket in group:
@@ -238,7 +263,7 @@ class LiteStore:
             return True
         finally:
             abandon(conn)
-            _writer.busy = False
+            _writer.busy, self._local.tx = False, None
             self._turnstile.leave()
         return self._failed(conn, group, fault)
 
@@ -249,4 +274,5 @@ class LiteStore:
             return all(sound)
         for ticket in group:
             ticket.error = fault
+        metrics.DIRTY_CONNECTIONS.inc()
         return False  # a new connection costs little and may help

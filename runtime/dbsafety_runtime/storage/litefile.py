@@ -68,17 +68,14 @@ class Turnstile:
         self._next, self._turn = (os.open(f"{database}-{name}", flags, 0o600) for name in ("next", "turn"))
 
     @staticmethod
-    def _is_free(lock: int) -> bool:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _take(self, lock: int) -> None:
+    def _take(lock: int) -> None:
         limit = time.monotonic() + 1.0
-        while not self._is_free(lock) and time.monotonic() < limit:
-            time.sleep(0.0005)
+        while time.monotonic() < limit:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.0005)
 
     def enter(self) -> None:
         """Wait for this process's turn, at most about two seconds."""

@@ -36,27 +36,20 @@ class LiteTx:
 
     def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
         """Run one statement and return its rows; raises a StorageFault."""
-        reach("lite_statement")
-        try:
-            return self.conn.execute(sql, params).fetchall()
-        except sqlite3.Error as error:
-            raise classified(error) from error
-        except (OverflowError, UnicodeEncodeError) as error:  # a value SQLite has no type for
-            raise Rejected(str(error)) from error
-
-    def one(self, sql: str, params: Sequence[object] = ()) -> Row | None:
-        """Run one statement and return its first row, None when there is none; raises a StorageFault."""
-        rows = self.execute(sql, params)
-        return rows[0] if rows else None
+        return self._fetched(self.conn.execute, sql, params)
 
     def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run one statement for each row; raises a StorageFault."""
+        self._fetched(self.conn.executemany, sql, rows)
+
+    @staticmethod
+    def _fetched(run: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[object]) -> list[Row]:
         reach("lite_statement")
         try:
-            self.conn.executemany(sql, rows)
+            return run(sql, values).fetchall()
         except sqlite3.Error as error:
             raise classified(error) from error
-        except (OverflowError, UnicodeEncodeError) as error:
+        except (OverflowError, UnicodeEncodeError) as error:  # a value SQLite has no type for
             raise Rejected(str(error)) from error
 
     def at_end(self, store: Callable[[LiteTx, list[Any]], None], item: object) -> None:

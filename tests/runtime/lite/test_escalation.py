@@ -32,7 +32,7 @@ def escalated(store: IncidentStore, message: str = "went down") -> int:
     task_id = store.create_task(Issue("service_failure", "test", "api", message))
     task = store.task(task_id)
     assert task is not None
-    store.db.write(lambda tx: announce(tx, task, "nobody knows", None))
+    announce(store, task, "nobody knows", None)
     return task_id
 
 
@@ -180,11 +180,8 @@ def test_comments_and_closing_follow_the_issue(
     task = store.task(task_id)
     assert task is not None
 
-    def more(tx: Any) -> None:
-        announce(tx, task, "still nobody knows", None)
-        withdraw(tx, task, "over")
-
-    store.db.write(more)
+    announce(store, task, "still nobody knows", None)
+    withdraw(store, task, "over")
     hub.faults.append(lambda handler: handler.answer(500, b"") is None)
     assert outbox.drain() == 0
     assert hub.comments == []

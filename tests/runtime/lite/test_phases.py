@@ -21,7 +21,7 @@ from dbsafety_runtime.orchestrator.learning import known_recipes, learn
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step, Task
 from dbsafety_runtime.orchestrator.report import build
 from tests.runtime.lite.bench import Bench
-from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
+from tests.runtime.lite.doubles import ScriptedManager
 
 Make = Callable[..., Bench]
 
@@ -232,13 +232,11 @@ def test_a_pattern_that_worked_five_times_is_used_at_once(make: Make, manager: S
     assert phases == [2, 2, 2, 2, 2, 1, 1, 1]
 
 
-def test_a_demoted_pattern_is_no_longer_used_at_once(make: Make, clock: FrozenClock) -> None:
+def test_a_demoted_pattern_is_no_longer_used_at_once(make: Make) -> None:
     bench = make()
     issue = Issue("path_invalid", "p", "api", "directory /a does not exist")
     for success in (True,) * 5 + (False,):
-        bench.store.db.write(
-            lambda tx, ok=success: learn(tx, clock.now, 0, issue.signature, "use-new-path", success=ok)
-        )
+        learn(bench.store, 0, issue.signature, "use-new-path", success=success)
     assert known_recipes(bench.store.db, issue.signature) == ()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.learning import known_recipes, learn, lower_bound, patterns, trusted
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step
-from dbsafety_runtime.orchestrator.store import Attempt, IncidentStore
+from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.errors import Rejected
 from tests.runtime.lite.doubles import FrozenClock
 from tests.runtime.lite.storm import IncidentOrchestrator
@@ -106,7 +106,7 @@ def test_status_and_unknown_tasks(store: IncidentStore, clock: FrozenClock) -> N
     assert (status.status, status.attempts, status.changed_at) == ("detected", 0, clock.now)
     assert store.get_task_status(99) is None
     assert store.task(99) is None
-    store.update_task_fix_attempt(99, Attempt(1, "failed", "no such attempt"))
+    store.update_task_fix_attempt(99, 1, "failed", "no such attempt")
     assert store.counts() == {"detected": 1}
 
 
@@ -211,7 +211,7 @@ def test_trust_needs_five_trials_and_a_high_lower_bound() -> None:
 
 def test_patterns_are_promoted_demoted_and_survive_a_restart(store: IncidentStore, clock: FrozenClock) -> None:
     def count(*, success: bool) -> None:
-        store.db.write(lambda tx: learn(tx, clock.now, 0, "sig", "restart", success=success))
+        learn(store, 0, "sig", "restart", success=success)
 
     for _ in range(5):
         assert known_recipes(store.db, "sig") == ()

@@ -95,13 +95,19 @@ class Knowledge:
     def moved(self, path: str) -> tuple[str, str] | None:
         """Return where commits moved a path, or a folder above it, and the last such commit; None when nowhere."""
         place, revision = path, ""
-        with self.db.reading() as tx:
+        with self.db.reading():
             for _ in range(5):
-                hit = _one_move(tx, place)
+                hit = self._one_move(place)
                 if hit is None or hit[0] == path:
                     break
                 place, revision = hit
         return (place, revision) if place != path else None
+
+    def _one_move(self, path: str) -> tuple[str, str] | None:
+        for part in (path, *map(str, Path(path).parents)):
+            if row := self.db.one(RENAMED, part):
+                return row[0] + path[len(part) :], row[1]
+        return None
 
     def close(self) -> None:
         """Stop the index's writer."""
@@ -113,11 +119,3 @@ def _replace(source: Source, chunks: list[Chunk], renames: list[Rename], tx: Lit
     tx.execute(SET_SOURCE, (source.name, source.kind, source.stamp))
     tx.many(ADD_CHUNK, [(source.name, chunk.line, chunk.revision, clean(chunk.body)) for chunk in chunks])
     tx.many(ADD_RENAME, [(clean(item.old), clean(item.new), item.revision, item.at) for item in renames])
-
-
-def _one_move(tx: LiteTx, path: str) -> tuple[str, str] | None:
-    for part in (path, *map(str, Path(path).parents)):
-        row = tx.one(RENAMED, (part,))
-        if row is not None:
-            return row[0] + path[len(part) :], row[1]
-    return None
