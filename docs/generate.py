@@ -140,6 +140,8 @@ def settings_table() -> str:
 def toml(value: object) -> str:
     """A default as it would stand in TOML."""
     match getattr(value, "value", value):
+        case None:
+            return "-"
         case bool() as flag:
             return f"`{str(flag).lower()}`"
         case tuple() as items:

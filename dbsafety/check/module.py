@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dbsafety.check.adjust import adjusted
 from dbsafety.check.fingerprint import fingerprinted
+from dbsafety.check.options import rule_options
 from dbsafety.check.session import Session
 from dbsafety.check.suppress import ALL_KINDS, suppress
 from dbsafety.drivers.vocabulary import relevant
@@ -19,7 +20,6 @@ from dbsafety.rules.dbs001_syntax_error import RULE as SYNTAX_ERROR
 from dbsafety.rules.dbs002_unused_suppression import RULE as UNUSED
 from dbsafety.rules.dbs004_analysis_incomplete import RULE as INCOMPLETE
 from dbsafety.rules.run import run_rules
-from dbsafety.rules.view import Options
 from dbsafety.source.module import SourceModule
 from dbsafety.source.pragmas import PragmaKind
 from dbsafety.source.text import SourceText
@@ -90,7 +90,7 @@ def _analysed(
     faults: tuple[DbsafetyError, ...] = ()
     notes: tuple[Finding, ...] = ()
     try:
-        options = Options(sqlite_timeout=settings.sqlite_timeout)
+        options = rule_options(settings)
         run = run_rules(module, session.frames, codes, options)
         findings, faults = run.findings, run.crashes
         notes = tuple(INCOMPLETE.at(step.path, step.span, step.note) for step in run.incomplete)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dbsafety.check.options import rule_options
 from dbsafety.check.paths import shown
 from dbsafety.check.session import Session
 from dbsafety.cli.console import PROGRAM, say
@@ -17,7 +18,7 @@ from dbsafety.flow.draw import draw
 from dbsafety.model.faults import SourceFault, UsageFault
 from dbsafety.project.files import read
 from dbsafety.rules.run import view_of
-from dbsafety.rules.view import FunctionView, ModuleView, Options
+from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate import describe
 from dbsafety.typestate.reasons import receivers
 from dbsafety.typestate.relation import Subject
@@ -99,7 +100,7 @@ def _view(path: str, session: Session) -> ModuleView:
     """The module as `check` sees it."""
     module = session.trees.parse(read(path), path)
     try:
-        return view_of(module, session.frames, Options(session.settings.sqlite_timeout))
+        return view_of(module, session.frames, rule_options(session.settings))
     except RecursionError as error:
         raise SourceFault("the code is nested too deeply to follow", path) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 
@@ -45,6 +46,21 @@ def _seconds(_setting: Setting, value: object) -> float:
     raise Misfit("must be a number of seconds above 0")
 
 
+def _names(setting: Setting, value: object) -> tuple[str, ...]:
+    names = _strings(setting, value)
+    for name in names:
+        if not all(part.isidentifier() for part in name.removesuffix(".*").split(".")):
+            raise Misfit(f"must be a list of dotted names, not {name!r}")
+    return names
+
+
+def _version(_setting: Setting, value: object) -> tuple[int, int]:
+    found = re.fullmatch(r"3\.(\d{1,2})(\.\d+)?", value) if isinstance(value, str) else None
+    if found is None:
+        raise Misfit('must be a version of Python 3 in quotes, as in "3.11"')
+    return 3, int(found.group(1))
+
+
 def _choice(setting: Setting, value: object) -> object:
     if value not in setting.choices:
         hint = did_you_mean(value, setting.choices) if isinstance(value, str) else ""
@@ -77,6 +93,8 @@ _CONVERTERS: Mapping[Kind, Callable[[Setting, object], object]] = {
     Kind.PATHS: _strings,
     Kind.FLAG: _flag,
     Kind.SECONDS: _seconds,
+    Kind.NAMES: _names,
+    Kind.VERSION: _version,
     Kind.CHOICE: _choice,
     Kind.CODES_BY_GLOB: _codes_by_glob,
     Kind.CHOICE_BY_CODE: _choice_by_code,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dbsafety.config.convert import Misfit, convert
+from dbsafety.config.python import oldest_python
 from dbsafety.config.select import did_you_mean
 from dbsafety.config.settings import SETTINGS, Settings
 from dbsafety.model.faults import ConfigFault
@@ -38,8 +39,16 @@ def load(start: Path, file: Path | None = None, *, isolated: bool = False) -> Co
 
     Looks for the nearest dbsafety.toml, or pyproject.toml with a `[tool.dbsafety]` table, from `start` up to the
     folder that holds the repository; `file` names it instead, `isolated` reads none. The root is the folder of that
-    file, else the repository's, else `start`. Raises ConfigFault with file and line.
+    file, else the repository's, else `start`. The oldest Python is taken from pyproject.toml of the root where no
+    setting names it. Raises ConfigFault with file and line.
     """
+    found = _found(start, file, isolated=isolated)
+    if isolated or found.settings.target_python is not None:
+        return found
+    return replace(found, settings=replace(found.settings, target_python=oldest_python(found.root)))
+
+
+def _found(start: Path, file: Path | None, *, isolated: bool) -> Configuration:
     start = Path(os.path.normpath(start.absolute()))
     repository = next((folder for folder in (start, *start.parents) if _is_repository(folder)), None)
     if isolated:

@@ -43,6 +43,8 @@ class Kind(Enum):
     PATHS = "list of folders"
     FLAG = "true or false"
     SECONDS = "number of seconds"
+    NAMES = "list of dotted names"
+    VERSION = "version of Python"
     CHOICE = "one word"
     CODES_BY_GLOB = "table: pattern = list of codes"
     CHOICE_BY_CODE = "table: code = word"
@@ -165,6 +167,22 @@ class Settings:
     sqlite_timeout: float = field(
         default=30.0,
         metadata=_about("sqlite-timeout", Kind.SECONDS, "The `timeout` that the fix of DBS201 writes."),
+    )
+    target_python: tuple[int, int] | None = field(
+        default=None,
+        metadata=_about(
+            "target-python",
+            Kind.VERSION,
+            "The oldest Python the code runs on, as in `3.11`; without it `requires-python` of pyproject.toml.",
+        ),
+    )
+    slow_calls: tuple[str, ...] = field(
+        default=(),
+        metadata=_about(
+            "slow-calls",
+            Kind.NAMES,
+            "Your own functions that DBS208 takes for slow, besides those it knows; `app.mail.*` means all below.",
+        ),
     )
     fix_applicability: Mapping[str, Applicability] = field(
         default_factory=dict,

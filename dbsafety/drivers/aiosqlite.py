@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dbsafety.drivers import sqlite3
 from dbsafety.drivers.dbapi import NEUTRAL
+from dbsafety.drivers.error_texts import SQLITE_TEXTS
 from dbsafety.drivers.spec import (
     ConstructorSpec,
     DriverSpec,
@@ -89,5 +90,7 @@ AIOSQLITE = DriverSpec(
     aliases=_ALIASES,
     locked_error="database is locked",
     status_attributes=("in_transaction",),
+    error_texts=SQLITE_TEXTS,
+    code_attributes=("sqlite_errorname", "sqlite_errorcode"),
 )
 """aiosqlite 0.20 and later."""

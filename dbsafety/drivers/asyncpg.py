@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbsafety.drivers.asyncpg_errors import ASYNCPG as ERROR_CLASSES
 from dbsafety.drivers.dbapi import CLOSE, COMMIT, EXECUTE, NEUTRAL, RELEASE, ROLLBACK, makes, methods, moved, statement
+from dbsafety.drivers.error_texts import POSTGRES_TEXTS
 from dbsafety.drivers.spec import (
     ConstructorSpec,
     DriverSpec,
@@ -144,5 +145,7 @@ ASYNCPG = DriverSpec(
     connect_limit=62,
     closed_attributes=("is_closed",),
     status_attributes=("is_in_transaction",),
+    error_texts=POSTGRES_TEXTS,
+    code_attributes=("sqlstate",),
 )
 """asyncpg 0.30 and later. It has no `rollback()` of a connection; only `transaction()` opens a transaction."""

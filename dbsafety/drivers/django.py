@@ -17,6 +17,7 @@ from dbsafety.drivers.dbapi import (
     standard_errors,
     statement,
 )
+from dbsafety.drivers.error_texts import POSTGRES_TEXTS, SQLITE_TEXTS
 from dbsafety.drivers.spec import (
     AutocommitSwitch,
     ConstructorSpec,
@@ -149,6 +150,8 @@ DJANGO = DriverSpec(
         "An error occurred in the current transaction. You can't execute queries until the end of the 'atomic' block."
     ),
     status_attributes=("get_rollback", "in_atomic_block", "needs_rollback"),
+    error_texts=POSTGRES_TEXTS + SQLITE_TEXTS,
+    code_attributes=("__cause__",),
     family="DBS111",
     told_by_name=False,
     # `get_or_create` and `update_or_create` protect themselves by a savepoint.

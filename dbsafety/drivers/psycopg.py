@@ -18,6 +18,7 @@ from dbsafety.drivers.dbapi import (
     standard_errors,
     statement,
 )
+from dbsafety.drivers.error_texts import POSTGRES_TEXTS
 from dbsafety.drivers.spec import (
     AutocommitSwitch,
     ConstructorSpec,
@@ -182,5 +183,7 @@ PSYCOPG = DriverSpec(
     closed_attributes=("broken", "closed"),
     status_attributes=("info.transaction_status", "pgconn.transaction_status"),
     sql_wrappers=("psycopg.sql.SQL",),
+    error_texts=POSTGRES_TEXTS,
+    code_attributes=("sqlstate", "diag"),
 )
 """psycopg 3.2 and later with psycopg_pool 3.2 and later."""

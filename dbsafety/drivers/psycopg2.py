@@ -19,6 +19,7 @@ from dbsafety.drivers.dbapi import (
     standard_errors,
     statement,
 )
+from dbsafety.drivers.error_texts import POSTGRES_TEXTS
 from dbsafety.drivers.spec import (
     AutocommitSwitch,
     ConstructorSpec,
@@ -206,5 +207,7 @@ PSYCOPG2 = DriverSpec(
     closed_attributes=("closed",),
     status_attributes=("info.transaction_status", "get_transaction_status"),
     sql_wrappers=("psycopg2.sql.SQL",),
+    error_texts=POSTGRES_TEXTS,
+    code_attributes=("pgcode", "diag"),
 )
 """psycopg2 2.9. Before 2.9, `with connection` opened no transaction in autocommit mode (fact B4d)."""

@@ -165,6 +165,20 @@ class ErrorSpec:
     covers: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorText:
+    """A fixed part of what a server says when a statement fails, in lower case.
+
+    `code` tells the same (SQLSTATE, or the name of SQLite's constant), "" when nothing else does; `name` is the
+    exception class of that code, if it has one; `since` the version of Python from which on the code can be asked for.
+    """
+
+    text: str
+    code: str = ""
+    name: str = ""
+    since: tuple[int, int] | None = None
+
+
 class Switch(Enum):
     """Where a mode is set."""
 
@@ -219,10 +233,12 @@ class DriverSpec:
     never, fact B11a), `connect_unlimited` are keywords with which opening returns at once and the limit has no effect.
     `rollback_in_autocommit`: rollback() undoes what was sent in autocommit mode; `rollback_after_begin`: in that mode
     it ends a transaction that a BEGIN as text has opened (psycopg2 sends nothing then, fact B3b; C6b).
-    `told_by_name` says that a parameter is
-    taken for a handle of the driver by its name alone. `kin` maps names by which other packages offer the same things,
-    or a subclass that differs in nothing that matters, to the names of this table. `sends` are methods of objects that
-    are not followed (models, query sets) which send statements and have no savepoint of their own.
+    `told_by_name` says that a parameter is taken for a handle of the driver by its name alone. `error_texts` are what
+    the server says. `code_attributes` are the attributes of an error that tell its code, the one to use first; of an
+    error that wraps the driver's own (`family`) the attribute that holds that one. `kin` maps names by which other
+    packages offer the same things, or a subclass that differs in nothing that matters, to the names of this table.
+    `sends` are methods of objects that are not followed (models, query sets)
+    which send statements and have no savepoint of their own.
     """
 
     name: str
@@ -262,6 +278,8 @@ class DriverSpec:
     connect_keyword: str = ""
     connect_limit: int | None = None
     connect_unlimited: frozenset[str] = frozenset()
+    error_texts: tuple[ErrorText, ...] = ()
+    code_attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dbsafety.drivers.dbapi import CLOSE, COMMIT, EXECUTE, NEUTRAL, ROLLBACK, UNKNOWN, makes, methods, moved, statement
+from dbsafety.drivers.error_texts import POSTGRES_TEXTS, SQLITE_TEXTS
 from dbsafety.drivers.spec import (
     AutocommitSwitch,
     ConstructorSpec,
@@ -185,6 +186,8 @@ SQLALCHEMY = DriverSpec(
     exhausted_error="QueuePool limit of size",
     closed_attributes=("closed",),
     status_attributes=("is_active",),
+    error_texts=POSTGRES_TEXTS + SQLITE_TEXTS,
+    code_attributes=("orig",),
     commit_fails_open=True,
     family="DBS112",
     told_by_name=False,

@@ -15,6 +15,7 @@ from dbsafety.drivers.dbapi import (
     standard_errors,
     statement,
 )
+from dbsafety.drivers.error_texts import SQLITE_TEXTS
 from dbsafety.drivers.spec import (
     AutocommitSwitch,
     ConstructorSpec,
@@ -126,5 +127,7 @@ SQLITE3 = DriverSpec(
     deferred_begin=True,
     thread_check="check_same_thread",
     status_attributes=("in_transaction",),
+    error_texts=SQLITE_TEXTS,
+    code_attributes=("sqlite_errorname", "sqlite_errorcode"),
 )
 """sqlite3 of Python 3.10 to 3.13; `autocommit` came with 3.12, `blobopen` and `serialize` with 3.11."""

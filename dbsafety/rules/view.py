@@ -25,9 +25,15 @@ from dbsafety.typestate.values import Evaluator, External, Handle, Key, Nothing,
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Settings that rules use. `sqlite_timeout`: seconds that the fix of DBS201 writes."""
+    """Settings that rules use.
+
+    `sqlite_timeout`: seconds that the fix of DBS201 writes. `target_python`: the oldest Python the code runs on, None
+    when it is not known. `slow_calls`: what DBS208 takes for slow besides what it knows.
+    """
 
     sqlite_timeout: float = 30.0
+    target_python: tuple[int, int] | None = None
+    slow_calls: tuple[str, ...] = ()
 
 
 class ModuleView:

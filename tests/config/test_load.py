@@ -28,6 +28,8 @@ force-exclude = true
 source-roots = ["lib"]
 test-paths = ["spec/"]
 sqlite-timeout = 5
+target-python = "3.11"
+slow-calls = ["app.mail.*"]
 output-format = "concise"
 
 [tool.dbsafety.per-file-ignores]
@@ -71,6 +73,8 @@ def test_every_setting_is_read(repository: Path) -> None:
         source_roots=("lib",),
         test_paths=("spec/",),
         sqlite_timeout=5.0,
+        target_python=(3, 11),
+        slow_calls=("app.mail.*",),
         fix_applicability={"DBS201": Applicability.UNSAFE},
         wrappers=({"factory": "app.db.connect", "driver": "psycopg2"},),
         output_format="concise",
@@ -148,6 +152,9 @@ def test_a_named_pyproject_without_table_means_the_defaults(repository: Path) ->
             'min-confidence = "hihg"',
             "min-confidence: must be one of low, medium, high, not 'hihg'; did you mean 'high'?",
         ),
+        ("target-python = 3.11", 'target-python: must be a version of Python 3 in quotes, as in "3.11"'),
+        ('target-python = ">=3"', 'target-python: must be a version of Python 3 in quotes, as in "3.11"'),
+        ('slow-calls = ["app mail"]', "slow-calls: must be a list of dotted names, not 'app mail'"),
         ("per-file-ignores = []", "per-file-ignores: must be a table: pattern = list of codes"),
         ('severity = {DBS101 = "bad"}', "severity: must be one of error, warning, info, not 'bad'"),
         ("severity = 1", "severity: must be a table: code = word"),
@@ -239,3 +246,24 @@ def test_overlaid_keeps_the_rest() -> None:
     base = Settings(select=("DBS1",), ignore=("DBS2",))
 
     assert overlaid(base, {"ignore": ["DBS3"]}) == Settings(select=("DBS1",), ignore=("DBS3",))
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ('[project]\nrequires-python = ">=3.10"\n', (3, 10)),
+        ('[project]\nrequires-python = "<4, >= 3.11.2"\n', (3, 11)),
+        ('[project]\nrequires-python = "~=3.12"\n', (3, 12)),
+        ('[project]\nrequires-python = "==3.13.*"\n', (3, 13)),
+        ('[tool.poetry.dependencies]\npython = "^3.9"\n', (3, 9)),
+        ('[project]\nrequires-python = "<3.13"\n', None),
+        ('[project]\nname = "python"\n', None),
+        ("[project\npython", None),
+        ('[project]\nrequires-python = ">=3.10"\n[tool.dbsafety]\ntarget-python = "3.12"\n', (3, 12)),
+    ],
+)
+def test_the_oldest_python(repository: Path, text: str, version: tuple[int, int] | None) -> None:
+    (repository / "pyproject.toml").write_text(text, encoding="utf-8")
+
+    assert load(repository).settings.target_python == version
+    assert load(repository, isolated=True).settings.target_python is None
