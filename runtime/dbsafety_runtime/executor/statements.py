@@ -21,6 +21,8 @@ JITTER: Final = "(0.5 + random() / 2)"
 
 # $1 owner, $2-$5 outcomes, $6 backoff, $7 its cap, $8 assignee, $9 how many, $10 lease, $11 solo, $12 lost leases that
 # make a task a suspect: suspects run alone (solo), so that one that kills its worker takes no neighbours down.
+# Rows are found by = ANY, never by a join the planner may turn into a scan of the table; an owner means in progress
+# (constraint lease_while_running).
 # $13 the transaction only claims, so its commit need not wait for the disk: a claim that a crash of the server undoes
 # leaves the task ready, and nothing that was settled rests on it (a later flush takes the claim along).
 SETTLE_AND_CLAIM: Final = Prepared(
@@ -39,7 +41,7 @@ WITH settled AS (
     last_error = CASE WHEN o.verdict IN ('retry', 'failed', 'interrupted') THEN o.detail::jsonb ELSE t.last_error END,
     lease_owner = NULL, lease_until = NULL
   FROM unnest($2, $3, $4, $5) AS o (task_id, attempt, verdict, detail)
-  WHERE t.task_id = o.task_id AND t.attempt = o.attempt AND t.lease_owner = $1 AND t.status = 'in_progress'
+  WHERE t.task_id = ANY ($2) AND t.task_id = o.task_id AND t.attempt = o.attempt AND t.lease_owner = $1
   RETURNING t.task_id, t.attempt, t.status, o.verdict, t.last_error
 ), picked AS (
   SELECT task_id FROM jr_task_announcements q WHERE assignee = $8 AND <ready>
@@ -48,7 +50,7 @@ WITH settled AS (
 ), claimed AS (
   UPDATE jr_task_announcements t SET status = 'in_progress', attempt = t.attempt + 1, lease_owner = $1,
     lease_until = clock_timestamp() + make_interval(secs => $10), started_at = clock_timestamp()
-  FROM picked WHERE t.task_id = picked.task_id RETURNING t.*
+  WHERE t.task_id = ANY (ARRAY(SELECT task_id FROM picked)) RETURNING t.*
 ), history AS (
   INSERT INTO task_history (task_id, attempt, event, actor, detail)
   SELECT task_id, attempt, CASE WHEN verdict IN ('handback', 'interrupted') THEN 'handed_back'

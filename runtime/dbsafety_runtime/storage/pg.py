@@ -27,9 +27,10 @@ JITTER: Final = random.SystemRandom()
 
 
 class Session(ext.connection):
-    """A psycopg2 connection that remembers which statements the server has prepared for it."""
+    """A psycopg2 connection that remembers which statements the server has prepared for it, and how often it called."""
 
     prepared: frozenset[str] = frozenset()
+    calls: int = 0
     limit: float = 20.0
     busy_until: float = 0.0
 
@@ -58,6 +59,7 @@ class Target:
             "tcp_keepalives_idle": 10,
             "tcp_keepalives_interval": 3,
             "tcp_keepalives_count": 3,
+            "plan_cache_mode": "force_generic_plan",  # planning the claim costs more than running it
         }
         return " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
 
@@ -122,7 +124,7 @@ def classified(error: psycopg2.Error, conn: ext.connection | None) -> StorageFau
 
 
 def connect(target: Target) -> Session:
-    """Open a session with keepalives, timeouts and READ COMMITTED; raises Disconnected."""
+    """Open an autocommit session with keepalives and timeouts; raises Disconnected."""
     try:
         conn: Session = psycopg2.connect(
             target.dsn,
@@ -138,6 +140,7 @@ def connect(target: Target) -> Session:
         )
     except psycopg2.Error as error:
         raise classified(error, None) from error
+    conn.autocommit = True
     conn.limit = target.statement_ms / 1000 + GUARD_MARGIN
     GUARD.add(conn)
     return conn
@@ -145,9 +148,8 @@ def connect(target: Target) -> Session:
 
 @contextmanager
 def side_session(target: Target) -> Iterator[Session]:
-    """A short-lived autocommit session for single statements, closed at the end; driver errors come out classified."""
+    """A short-lived session for single statements, closed at the end; driver errors come out classified."""
     with closing(connect(target)) as conn:
-        conn.autocommit = True
         try:
             yield conn
         except psycopg2.Error as error:
@@ -206,10 +208,8 @@ class Pool:
         if not self._scrub:
             return True
         try:
-            conn.autocommit = True
             with GUARD.watch(conn), conn.cursor() as cur:
                 cur.execute("DISCARD ALL")
-            conn.autocommit = False
         except psycopg2.Error:
             return False
         conn.prepared = frozenset()

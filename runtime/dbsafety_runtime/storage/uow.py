@@ -28,7 +28,7 @@ from dbsafety_runtime.storage.errors import (
     StorageBug,
     StorageFault,
 )
-from dbsafety_runtime.storage.pg import GUARD, JITTER, Pool, Session, Target, classified, side_session
+from dbsafety_runtime.storage.pg import GUARD, JITTER, Pool, Session, Target, classified, is_idle, side_session
 
 CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text, to_regclass('commit_marker') IS NOT NULL"
 # A transaction whose records never left a crashed server's memory leaves its number to be given out again: "committed"
@@ -42,6 +42,8 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = %s AND backend_xid::text::bigint = mod(%s::bigint, 4294967296)
 """
 RESOLVE_SECONDS: Final = 20.0
+# A prepared statement is planned once for this many calls: a plan made while a table was empty does not last for ever.
+CALLS_FOR_A_PLAN: Final = 100
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -74,10 +76,14 @@ def reclaim() -> bool:
 
 
 class Transaction:
-    """The statements of one unit of work; dead after its block."""
+    """The statements of one unit of work; dead after its block.
 
-    def __init__(self, conn: Session) -> None:
+    The sessions are in autocommit, and the first statement carries the BEGIN: one round trip instead of two.
+    """
+
+    def __init__(self, conn: Session, begin: str) -> None:
         self._conn: Session | None = conn
+        self._begin = begin
         self.xid: str | None = None
         self.proof: tuple[str, tuple[object, ...]] | None = None
         self.repeatable = False
@@ -93,7 +99,7 @@ class Transaction:
         reach("before_statement")
         try:
             with GUARD.watch(conn), conn.cursor() as cur:
-                cur.execute(sql, params)
+                cur.execute(self._begin + sql if is_idle(conn) else sql, params)
                 rows = cur.fetchall() if cur.description else []
         except psycopg2.Error as error:
             raise classified(error, conn) from error
@@ -103,11 +109,14 @@ class Transaction:
         return rows
 
     def call(self, statement: Prepared, *params: object) -> list[Row]:
-        """Run a prepared statement, preparing it on the session's first use."""
+        """Run a prepared statement, preparing it on the session's first use and planning it anew from time to time."""
         conn = self._session()
         if statement.name not in conn.prepared:
             self.execute(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
             conn.prepared |= {statement.name}
+        elif conn.calls % CALLS_FOR_A_PLAN == 0:
+            self.execute("DISCARD PLANS")
+        conn.calls += 1
         return self.execute(f"EXECUTE {statement.name} ({', '.join(['%s'] * len(params))})", params)
 
     @contextmanager
@@ -159,27 +168,26 @@ class Store:
         Raises CommitRefused when a statement had failed and the failure was swallowed, Disconnected when the session
         was lost before the commit or the server says the commit did not happen, CommitUnknown when it cannot say.
         """
-        with self._session(readonly=None) as (conn, tx):
+        with self._session("BEGIN; ") as (conn, tx):
             yield tx
             self._commit(conn, tx)
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A read-only unit of work; leaves no session idle in transaction."""
-        with self._session(readonly=True) as (conn, tx):
+        with self._session("BEGIN READ ONLY; ") as (conn, tx):
             yield tx
             self._refuse_failed(tx)
             _rollback(conn)
 
     @contextmanager
-    def _session(self, *, readonly: bool | None) -> Iterator[tuple[Session, Transaction]]:
+    def _session(self, begin: str) -> Iterator[tuple[Session, Transaction]]:
         forbid_open_transaction("a second unit of work")
         conn = self._pool.take()
-        tx = Transaction(conn)
+        tx = Transaction(conn, begin)
         started = time.monotonic()
         _active.tx = tx
         try:
-            conn.readonly = readonly
             yield conn, tx
         except BaseException:
             _rollback(conn)
@@ -198,13 +206,15 @@ class Store:
 
     def _commit(self, conn: Session, tx: Transaction) -> None:
         self._refuse_failed(tx)
+        if is_idle(conn):
+            return  # no statement has reached the server
         if tx.xid is None and not tx.repeatable:
             self._mark(tx)
         pid = conn.info.backend_pid
         reach("before_commit")
         try:
-            with GUARD.watch(conn):
-                conn.commit()
+            with GUARD.watch(conn), conn.cursor() as cur:
+                cur.execute("COMMIT")
         except psycopg2.Error as error:
             if conn.closed == 0:
                 raise classified(error, conn) from error
@@ -278,8 +288,10 @@ def _ask(cur: ext.cursor, xid: str, pid: int, proof: tuple[str, tuple[object, ..
 
 def _rollback(conn: Session) -> None:
     """Roll back; a session that cannot is closed, so that the pool replaces it. Never hides the first error."""
+    if is_idle(conn):
+        return
     try:
-        with GUARD.watch(conn):
-            conn.rollback()
+        with GUARD.watch(conn), conn.cursor() as cur:
+            cur.execute("ROLLBACK")
     except psycopg2.Error:
         conn.close()

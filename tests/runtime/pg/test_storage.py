@@ -234,12 +234,12 @@ def test_9_the_open_backend_of_a_lost_session_is_ended(dsn: str) -> None:
     store = Store(Target(dsn))
     stray = pg.connect(Target(dsn))
     with stray.cursor() as cur:
-        cur.execute("INSERT INTO note VALUES (1) RETURNING pg_current_xact_id()::text")
+        cur.execute("BEGIN; INSERT INTO note VALUES (1) RETURNING pg_current_xact_id()::text")
         xid = cur.fetchone()
     assert xid is not None
     assert store._resolve(xid[0], stray.info.backend_pid, None) is False
-    with pytest.raises(psycopg2.Error):
-        stray.commit()
+    with pytest.raises(psycopg2.Error), stray.cursor() as cur:
+        cur.execute("COMMIT")
     stray.close()
     assert notes(dsn) == []
     assert_invariants(dsn)
@@ -296,13 +296,13 @@ def test_a_pool_hands_out_no_dirty_session(dsn: str) -> None:
     pool = pg.Pool(Target(dsn), 2)
     first = pool.take()
     with first.cursor() as cur:
-        cur.execute("SELECT 1")
+        cur.execute("BEGIN")
     pool.give(first)  # in a transaction: closed, not reused
     assert first.closed
     second = pool.take()
     pool.give(second)
     with second.cursor() as cur:
-        cur.execute("SELECT 1")  # used behind the pool's back
+        cur.execute("BEGIN")  # used behind the pool's back
     third = pool.take()
     assert (third is second, bool(second.closed)) == (False, True)
     pool.give(third)
@@ -317,13 +317,11 @@ def test_a_scrubbed_session_forgets_what_foreign_code_left(dsn: str) -> None:
     with conn.cursor() as cur:
         cur.execute("SET search_path = nowhere")
         cur.execute("SELECT pg_advisory_lock(1)")
-    conn.commit()
     pool.give(conn)
     again = pool.take()
     with again.cursor() as cur:
         cur.execute("SHOW search_path")
         assert cur.fetchone() == ('"$user", public',)
-    again.rollback()
     assert query(dsn, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
     query(dsn, "SELECT pg_terminate_backend(%s)", again.info.backend_pid)
     pool.give(again)  # cannot be scrubbed: discarded
