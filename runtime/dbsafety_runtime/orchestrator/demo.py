@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -11,31 +13,18 @@ from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.figures import compute
-from dbsafety_runtime.orchestrator.fleet import Fleet, build
+from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.loop import Orchestrator
+from dbsafety_runtime.orchestrator.pages import page, table
 
-CASES: Final[Mapping[str, Mapping[str, str]]] = {
-    "website": {"kind": "healthy"},
-    "billing": {"kind": "moved-directory", "known": "git document"},
-    "mailer": {"kind": "moved-command", "known": "git"},
-    "reports": {
-        "kind": "port-stranger",
-        "known": "document",
-        "say": "Error: listen EADDRINUSE: address already in use",
-    },
-    "gateway": {"kind": "port-orphan"},
-    "importer": {"kind": "lock-orphan"},
-    "archive": {"kind": "missing-data", "known": "document"},
-    "scheduler": {"kind": "late-dependency"},
-    "search": {"kind": "flapping"},
-    "exporter": {"kind": "never-existed"},
-}
-"""Program → what is wrong with it."""
-
-REPAIRED: Final = frozenset({"billing", "mailer", "reports", "gateway", "importer", "archive", "scheduler"})
-ESCALATED: Final = frozenset({"search", "exporter"})
+CASES: Final = table("fleet.toml")["demo"]
+EXPECTED: Final = {name: case["expect"] for name, case in CASES.items() if case["expect"] != "untouched"}
 LIMIT_SECONDS: Final = 120.0
+NEWS: Final = """
+SELECT h.id, t.target, h.actor, h.action, h.details FROM task_history h JOIN tasks t ON t.id = h.task_id
+WHERE h.id > ? AND h.action NOT IN ('verifying', 'diagnosing', 'fixing') ORDER BY h.id
+"""
 
 Say = Callable[[str], None]
 
@@ -49,66 +38,45 @@ def settings_for(fleet: Fleet, hub: LocalHub, state: Path | None = None) -> Orch
     )  # fmt: skip
 
 
-def targets(work: Orchestrator, *resolutions: str, escalated: bool = False) -> set[str]:
-    """Return the services with a task that ended in one of these ways, or that was escalated and sent."""
-    return {
-        task.issue.target
-        for task in work.store.tasks()
-        if task.resolution in resolutions or (escalated and task.github_ref is not None)
-    }
+def outcome(work: Orchestrator) -> dict[str, str]:
+    """Return what became of each service with a task that was repaired, or that was escalated and sent."""
+    tasks = work.store.tasks()
+    sent = {task.issue.target: "escalated" for task in tasks if task.github_ref is not None}
+    return sent | {task.issue.target: "repaired" for task in tasks if task.resolution == "verified"}
 
 
 def run(out: Path, say: Say) -> int:
     """Run the demonstration and write the report to `out`; 0 when everything went as it should."""
     fleet = Fleet()
     for name, case in CASES.items():
-        build(fleet, name, case)
+        fleet.build(name, case)
     fleet.save("Document the services")
     with LocalHub() as hub, fleet:
         say(f"{len(CASES)} programs under a private supervisord, a local GitHub-compatible server at {hub.url}")
-        work = orchestrator_of(settings_for(fleet, hub), fleet.manager)
-        try:
+        with closing(orchestrator_of(settings_for(fleet, hub), fleet.manager)) as work:
             work.refresh_knowledge()
-            seconds = _until_done(work, say)
-            return _conclude(work, hub, out, seconds, say)
-        finally:
-            work.close()
+            return _conclude(work, hub, out, _until_done(work, say), say)
 
 
 def _until_done(work: Orchestrator, say: Say) -> float:
     started, told = time.monotonic(), 0
     while time.monotonic() - started < LIMIT_SECONDS:
         work.cycle()
-        entries = work.store.db.rows(
-            "SELECT h.id, t.target, h.actor, h.action, h.details FROM task_history h JOIN tasks t ON t.id = h.task_id "
-            "WHERE h.id > ? AND h.action NOT IN ('verifying', 'diagnosing', 'fixing') ORDER BY h.id", (told,),
-        )  # fmt: skip
-        for number, target, actor, action, details in entries:
+        for number, target, actor, action, details in work.store.db.rows(NEWS, (told,)):
             told = number
             say(f"{time.monotonic() - started:6.1f} s  {target:10} {actor}: {action}  {details[:110]}")
-        if targets(work, "verified") >= REPAIRED and targets(work, escalated=True) >= ESCALATED:
+        if outcome(work) == EXPECTED:
             break
     return time.monotonic() - started
 
 
 def _conclude(work: Orchestrator, hub: LocalHub, out: Path, seconds: float, say: Say) -> int:
-    say("")
-    first = next((task for task in work.store.tasks() if task.resolution == "verified"), None)
-    for line in operator.explain(work.store, first.id) if first else []:
-        say(line[:160])
-    say("")
-    for issue in hub.issues:
-        say(f"issue {issue['number']}: {issue['title']}")
-    say("")
-    for name, value in report.summary(compute(work.store.db)):
-        say(f"{name:26} {value}")
-    count, problems = ledger.verify(work.store.db)
-    say(f"{'audit trail':26} {count} rows, {'complete' if not problems else '; '.join(problems)}")
     out.write_text(report.build(work.store), encoding="utf-8")
-    say(f"{'report':26} {out}")
-    repaired, escalated = targets(work, "verified"), targets(work, escalated=True)
-    wrong = (REPAIRED - repaired) | (ESCALATED - escalated)
-    if wrong:
-        say(f"not as expected: {', '.join(sorted(wrong))}")
-    say(f"{len(repaired)} repaired, {len(escalated)} escalated, website untouched, in {seconds:.0f} s")
-    return 1 if wrong or problems or "website" in repaired | escalated else 0
+    first = next((task.id for task in work.store.tasks() if task.resolution == "verified"), None)
+    count, problems = ledger.verify(work.store.db)
+    ended = outcome(work)
+    wrong = {name for name, _ in ended.items() ^ EXPECTED.items()}
+    story, summary = operator.explain(work.store, first) if first else [], report.summary(compute(work.store.db))
+    say(page("demo.txt", story=story, issues=hub.issues, summary=summary, count=count, problems=problems, out=out,
+             ended=Counter(ended.values()), wrong=wrong, seconds=seconds))  # fmt: skip
+    return 1 if wrong or problems else 0

@@ -3,95 +3,69 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
 from dbsafety_runtime.orchestrator.managers.base import ManagerError
 from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
+from dbsafety_runtime.orchestrator.pages import page, table
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 APP: Final = """
-import argparse, fcntl, os, pathlib, socket, sys, time
-p = argparse.ArgumentParser()
-for name in ("--port", "--need", "--lock", "--live", "--count", "--fail", "--orphan", "--say"):
-    p.add_argument(name)
-a = p.parse_args()
+import fcntl, os, pathlib, socket, sys, time
+ask = {name[2:]: text for name, text in zip(sys.argv[1::2], sys.argv[2::2])}
 def hold():
-    if a.port:
-        s = socket.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            s.bind(("127.0.0.1", int(a.port)))
-        except OSError as error:
-            sys.exit(a.say or f"OSError: {error}")
-        s.listen()
-        return s
-    if a.lock:
-        f = open(a.lock, "w")
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            sys.exit("another instance holds the lock")
-        return f
-if a.orphan and not os.path.exists(a.orphan):
-    pathlib.Path(a.orphan).touch()
+    try:
+        if "port" in ask:
+            return socket.create_server(("127.0.0.1", int(ask["port"])))
+        if "lock" in ask:
+            held = open(ask["lock"], "w")
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return held
+    except BlockingIOError:
+        sys.exit("another instance holds the lock")
+    except OSError as error:
+        sys.exit(ask.get("say") or f"OSError: [Errno {error.errno}] {os.strerror(error.errno)}")
+if "orphan" in ask and not os.path.exists(ask["orphan"]):
+    pathlib.Path(ask["orphan"]).touch()
     if os.fork() == 0:
         os.setsid()
         kept = hold()
         time.sleep(3600)
     time.sleep(0.2)
     sys.exit("crashed, a child stays behind")
-if a.need:
-    os.listdir(a.need)
-if a.count:
-    runs = len(open(a.count).read()) if os.path.exists(a.count) else 0
-    open(a.count, "a").write("x")
-    if runs < int(a.fail):
-        sys.exit(f"cannot work yet")
-elif a.fail:
-    sys.exit(a.say or f"internal error in step {a.fail}")
+if "need" in ask:
+    os.listdir(ask["need"])
+if "count" in ask:
+    with open(ask["count"], "a") as runs:
+        runs.write("x")
+        if runs.tell() <= int(ask["fail"]):
+            sys.exit("cannot work yet")
+elif "fail" in ask:
+    sys.exit(ask.get("say") or f"internal error in step {ask['fail']}")
 kept = hold()
-if a.live:
-    time.sleep(float(a.live))
-    sys.exit("lost its connection")
-time.sleep(3600)
+time.sleep(float(ask.get("live", 3600)))
+sys.exit("lost its connection")
 """
-CONFIG: Final = """[supervisord]
-logfile={root}/supervisord.log
-pidfile={root}/supervisord.pid
-childlogdir={root}
-nodaemon=true
-silent=true
-
-[unix_http_server]
-file={root}/s.sock
-chmod=0600
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-
-[include]
-files={root}/conf.d/*.conf
-"""
+KINDS: Final[Mapping[str, Any]] = table("fleet.toml")["kind"]
 STOP_SECONDS: Final = 15.0
 
 
 def free_port() -> int:
     """Return a TCP port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -106,16 +80,14 @@ class Fleet:
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="dbsafety-"))
         self.conf, self.code = self.root / "conf.d", self.root / "code"
+        self.app, self.socket = self.root / "app.py", self.root / "s.sock"
         self.conf.mkdir()
         self.code.mkdir()
-        (self.root / "supervisord.conf").write_text(CONFIG.format(root=self.root), encoding="utf-8")
-        self.app = self.root / "app.py"
         self.app.write_text(APP, encoding="utf-8")
-        self.socket = self.root / "s.sock"
+        (self.root / "supervisord.conf").write_text(page("supervisord.conf", root=self.root), encoding="utf-8")
         self.manager = SupervisorManager(self.socket, self.conf)
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(self.root)], stdin=subprocess.PIPE, start_new_session=True
-        )
+        keeper = [sys.executable, "-m", __name__, str(self.root)]
+        self._keeper = subprocess.Popen(keeper, stdin=subprocess.PIPE, start_new_session=True, text=True, bufsize=1)
         self._strangers: list[subprocess.Popen[bytes]] = []
         self._git("init", "-q", ".")
 
@@ -132,46 +104,66 @@ class Fleet:
 
     def command(self, **options: object) -> str:
         """Return a command line of the demo application."""
-        words = [f"--{name} {value}" for name, value in options.items()]
-        return " ".join([sys.executable, "-SE", str(self.app), *words])
+        words = [word for name, text in options.items() for word in (f"--{name}", str(text))]
+        return shlex.join([sys.executable, "-SE", str(self.app), *words])
 
-    def program(self, name: str, command: str, directory: Path | None = None, **settings: str) -> None:
+    def program(self, name: str, command: str, directory: str = "") -> None:
         """Write a program's configuration."""
-        values = {
-            "command": command.replace("%", "%%"), "startsecs": "1", "startretries": "1", "redirect_stderr": "true",
-            "stdout_logfile": f"{self.root}/{name}.log", "stopwaitsecs": "2", **settings,
-        }  # fmt: skip
-        if directory is not None:
-            values["directory"] = str(directory)
-        lines = [f"[program:{name}]", *(f"{key}={value}" for key, value in values.items()), ""]
-        (self.conf / f"{name}.conf").write_text("\n".join(lines), encoding="utf-8")
+        text = page("program.conf", name=name, command=command, directory=directory, root=self.root)
+        (self.conf / f"{name}.conf").write_text(text, encoding="utf-8")
 
-    def stranger(self, port: int) -> None:
-        """Let a process that belongs to no program listen on a port."""
-        command = [sys.executable, "-SE", str(self.app), "--port", str(port)]
-        self._strangers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+    def build(self, name: str, case: Mapping[str, str]) -> None:
+        """Add a program, broken in the way `case["kind"]` says; commit and document what the case says is known.
+
+        Raises KeyError for an unknown kind.
+        """
+        kind, known = KINDS[case["kind"]], case.get("known", "").split()
+        old, new = self.code / "srv" / name, self.code / "platform" / name
+        port, other = str(free_port()), free_port()
+        values = {"root": self.root, "name": name, "port": port, "other": other, "old": old, "new": new}
+        told = {key: text.format_map(values) for key, text in kind.items() if isinstance(text, str)}
+        options = {key: text.format_map(values) for key, text in kind.get("options", {}).items()}
+        options |= {key: case[key] for key in ("say", "fail") if key in case}
+        if "moved" in kind:
+            self._move(name, old, new, committed="git" in known)
+        if "folder" in kind:
+            Path(told["folder"]).mkdir(parents=True)
+        if "stranger" in kind:
+            command = shlex.split(self.command(port=port))
+            self._strangers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        place = told.get("near", "") if "near" in known else told.get("directory", "")
+        self.program(name, told.get("command") or self.command(**options), place)
+        if "document" in known:
+            with (self.code / "CLAUDE.md").open("a", encoding="utf-8") as file:
+                file.write(f"\n## {name}\n\n{told['document']}\n")
+
+    def _move(self, name: str, old: Path, new: Path, *, committed: bool) -> None:
+        """What the service needs lies in `new`; when committed, git knows that it was in `old`, as it is configured."""
+        script = (old if committed else new) / "run"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"#!/bin/sh\n# {name}\nexec {self.command()}\n", encoding="utf-8")
+        script.chmod(0o755)
+        if committed:
+            self.save(f"Add {name}")
+            new.parent.mkdir(exist_ok=True)
+            old.rename(new)
+            self.save(f"Move {name} to the new platform folder")
 
     def __enter__(self) -> Self:
         if self._keeper.stdin is not None:
-            self._keeper.stdin.write(b"start\n")
-            self._keeper.stdin.flush()
+            self._keeper.stdin.write("start\n")
         limit = time.monotonic() + 20
-        while not self._answers():
-            if time.monotonic() > limit or self._keeper.poll() is not None:
-                raise ManagerError("the private supervisord did not start")
-            time.sleep(0.05)
-        return self
+        while True:
+            try:
+                self.manager.services()
+            except ManagerError:
+                if time.monotonic() > limit or self._keeper.poll() is not None:
+                    raise
+                time.sleep(0.05)
+            else:
+                return self
 
-    def _answers(self) -> bool:
-        try:
-            self.manager.services()
-        except ManagerError:
-            return False
-        return True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._keeper.communicate()
         for process in self._strangers:
             process.wait()
@@ -193,95 +185,6 @@ def keep(root: Path) -> None:
         if str(root / "app.py") in (process.info["cmdline"] or ()):
             process.kill()
     shutil.rmtree(root, ignore_errors=True)
-
-
-def build(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    """Add one program, broken in the way `case["kind"]` says; commit and document what the case says is known.
-
-    Raises KeyError for an unknown kind.
-    """
-    KINDS[case["kind"]](fleet, name, case)
-
-
-def _known(case: Mapping[str, str]) -> list[str]:
-    return case.get("known", "").split()
-
-
-def _healthy(fleet: Fleet, name: str, _case: Mapping[str, str]) -> None:
-    fleet.program(name, fleet.command(port=free_port()))
-
-
-def _orphan(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    """The first run leaves a child behind that holds the port, or a lock, which every later run needs."""
-    held = {"port": free_port()} if case["kind"] == "port-orphan" else {"lock": fleet.root / f"{name}.lock"}
-    fleet.program(name, fleet.command(**held, orphan=fleet.root / f"{name}.left", **_say(case)))
-
-
-def _stranger(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    port = free_port()
-    fleet.stranger(port)
-    fleet.program(name, fleet.command(port=port, **_say(case)))
-    if "document" in _known(case):
-        _document(fleet, name, f"The service {name} listens on port {free_port()}.")
-
-
-def _data(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    data = fleet.root / "data" / name / "spool"
-    data.parent.mkdir(parents=True)
-    fleet.program(name, fleet.command(need=data), data.parent if "near" in _known(case) else None)
-    if "document" in _known(case):
-        _document(fleet, name, f"The service {name} keeps its spool in {data} and needs that directory.")
-
-
-def _late(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    fleet.program(name, fleet.command(count=fleet.root / f"{name}.runs", fail=case.get("fail", "2")))
-
-
-def _flapping(fleet: Fleet, name: str, _case: Mapping[str, str]) -> None:
-    fleet.program(name, fleet.command(live="2.5"))
-
-
-def _say(case: Mapping[str, str]) -> dict[str, str]:
-    return {"say": f"'{case['say']}'"} if "say" in case else {}
-
-
-def _document(fleet: Fleet, name: str, text: str) -> None:
-    with (fleet.code / "CLAUDE.md").open("a", encoding="utf-8") as file:
-        file.write(f"\n## {name}\n\n{text}\n")
-
-
-def _moved(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
-    """The service is configured for `old`, what it needs lies in `new`; git or a document may know about the move."""
-    known, kind = _known(case), case["kind"]
-    old, new = fleet.code / "srv" / name, fleet.code / "platform" / name
-    first = old if "git" in known else new
-    first.mkdir(parents=True)
-    script = first / "run"
-    script.write_text(f"#!/bin/sh\n# {name}\nexec {fleet.command()}\n", encoding="utf-8")
-    script.chmod(0o755)
-    if "git" in known:
-        fleet.save(f"Add {name}")
-        new.parent.mkdir(exist_ok=True)
-        old.rename(new)
-        fleet.save(f"Move {name} to the new platform folder")
-    if "document" in known:
-        path = new if kind == "moved-directory" else new / "run"
-        _document(fleet, name, f"{name} was moved from {old} and now lives in {path} since the platform change.")
-    if kind == "moved-directory":
-        fleet.program(name, fleet.command(), old)
-    else:
-        fleet.program(name, f"{old}/run")
-
-
-def _absent(fleet: Fleet, name: str, _case: Mapping[str, str]) -> None:
-    fleet.program(name, str(fleet.root / "bin" / name))
-
-
-KINDS: Final[dict[str, Callable[[Fleet, str, Mapping[str, str]], None]]] = {
-    "healthy": _healthy, "moved-directory": _moved, "moved-command": _moved, "port-orphan": _orphan,
-    "lock-orphan": _orphan, "port-stranger": _stranger, "missing-data": _data, "late-dependency": _late,
-    "flapping": _flapping, "never-existed": _absent,
-}  # fmt: skip
 
 
 if __name__ == "__main__":

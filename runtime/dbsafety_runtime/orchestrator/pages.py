@@ -1,11 +1,18 @@
-"""Texts for people, as templates: the report, an escalation, the story of a task."""
+"""What is data, not code: tables, and texts for people as templates."""
 
 from __future__ import annotations
 
 import json
-from typing import Final
+import sys
+from importlib import resources
+from typing import Any, Final
 
 import jinja2
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 PAGES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("dbsafety_runtime.orchestrator", "pages"), undefined=jinja2.StrictUndefined,
@@ -14,6 +21,11 @@ PAGES: Final = jinja2.Environment(
 PAGES.filters["fromjson"] = json.loads
 
 
-def page(name: str, **values: object) -> str:
+def table(name: str) -> dict[str, Any]:
+    """Return a TOML file of this package."""
+    return tomllib.loads(resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8"))
+
+
+def page(name: str, /, **values: object) -> str:
     """Return a template filled in; raises UndefinedError for a value it needs and was not given."""
     return PAGES.get_template(name).render(values)

@@ -16,7 +16,7 @@ from dbsafety_runtime.orchestrator.detectors.base import Check
 from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
 from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector, port_conflicts
 from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
-from dbsafety_runtime.orchestrator.fleet import KINDS, Fleet, build
+from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 def bug(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
     """A program that always ends with an error of its own."""
-    said = {"say": f"'{case['say']}'"} if "say" in case else {}
+    said = {"say": case["say"]} if "say" in case else {}
     fleet.program(name, fleet.command(fail=case.get("fail", "7"), **said))
 
 
@@ -48,7 +48,8 @@ def unrunnable(fleet: Fleet, name: str, case: Mapping[str, str]) -> None:
     fleet.program(name, str(program))
 
 
-KINDS.update({"bug": bug, "not-executable": unrunnable, "no-interpreter": unrunnable})
+OWN = {"bug": bug, "not-executable": unrunnable, "no-interpreter": unrunnable}
+"""Kinds of broken programs that only the corpus has."""
 
 
 def entries(name: str) -> list[dict[str, Any]]:
@@ -70,7 +71,11 @@ def wave(programs: Sequence[Mapping[str, str]], suffix: str, state: Path) -> dic
     """Start some programs, let the orchestrator work until all are decided; return what became of each."""
     fleet = Fleet()
     for program in programs:
-        build(fleet, f"{program['name']}{suffix}", program)
+        name = f"{program['name']}{suffix}"
+        if program["kind"] in OWN:
+            OWN[program["kind"]](fleet, name, program)
+        else:
+            fleet.build(name, program)
     fleet.save("All services")
     with LocalHub() as hub, fleet:
         work = orchestrator_of(settings_for(fleet, hub, state), fleet.manager)

@@ -13,7 +13,7 @@ def test_the_corpus_is_what_was_promised() -> None:
     assert len(programs) >= 60
     assert len(events) >= 200
     assert len({program["name"] for program in programs}) == len(programs)
-    assert {program["kind"] for program in programs} == set(KINDS) - {"healthy"}
+    assert {program["kind"] for program in programs} == {*KINDS, *corpus_run.OWN} - {"healthy"}
     assert Counter(event["kind"] for event in events).keys() == {
         "restart", "crash", "backoff", "twice", "noise", "deploy", "slow",
     }  # fmt: skip

@@ -17,8 +17,8 @@ from dbsafety_runtime.ops import log
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.cli import main
-from dbsafety_runtime.orchestrator.demo import settings_for, targets
-from dbsafety_runtime.orchestrator.fleet import Fleet, build
+from dbsafety_runtime.orchestrator.demo import outcome, settings_for
+from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from tests.runtime.lite.bench import Bench
@@ -33,14 +33,14 @@ CASES = {
     "spool": {"kind": "missing-data", "known": "near"},
     "broken": {"kind": "never-existed"},
 }
-REPAIRED = {"moved", "script", "port", "other", "spool"}
+OUTCOME = {**dict.fromkeys(("moved", "script", "port", "other", "spool"), "repaired"), "broken": "escalated"}
 
 
 @pytest.mark.xdist_group("fleet")
 def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
     fleet = Fleet()
     for name, case in CASES.items():
-        build(fleet, name, case)
+        fleet.build(name, case)
     fleet.save("All services")
     with LocalHub() as hub, fleet:
         # The memory limit is for a process of its own; this one holds the whole test suite.
@@ -50,11 +50,10 @@ def test_a_real_supervisord_is_repaired_and_the_rest_escalated() -> None:
         limit = time.monotonic() + 120
         while time.monotonic() < limit:
             work.cycle()
-            if targets(work, "verified") >= REPAIRED and targets(work, escalated=True) >= {"broken"}:
+            if outcome(work) == OUTCOME:
                 break
         states = {service.name: service.state for service in fleet.manager.services()}
-        assert targets(work, "verified") == REPAIRED
-        assert targets(work, escalated=True) == {"broken"}
+        assert outcome(work) == OUTCOME
         assert states == {**dict.fromkeys(CASES, "running"), "broken": "failed"}
         assert [issue["title"] for issue in hub.issues] == ["path_invalid: broken"]
         assert ledger.verify(work.store.db)[1] == ()
@@ -73,7 +72,7 @@ def run_cli(*words: str, environ: dict[str, str] | None = None) -> subprocess.Co
 @pytest.mark.xdist_group("fleet")
 def test_the_commands_around_a_running_orchestrator(tmp_path: Path) -> None:
     fleet = Fleet()
-    build(fleet, "broken", {"kind": "never-existed"})
+    fleet.build("broken", {"kind": "never-existed"})
     config = tmp_path / "c.toml"
     config.write_text(
         f"[orchestrator]\nstate = '{tmp_path}/state'\nsocket = '{fleet.socket}'\nprograms = '{fleet.conf}'\n"
