@@ -31,10 +31,6 @@ def add(to: argparse.ArgumentParser) -> None:
     """Report what is wrong, change nothing."""
     add_paths(to)
     add_settings(to)
-    to.add_argument("--output", metavar="FILE", type=Path, help="write the findings there, not to standard output")
-    to.add_argument("--statistics", action="store_true", help="print how many findings each rule has")
-    to.add_argument("--exit-zero", action="store_true", help="exit with 0 in spite of findings")
-    to.add_argument("--jobs", "-j", type=_count, metavar="N", help="processes; default: as many as the work needs")
     add_output(to)
 
 
@@ -47,10 +43,11 @@ def command(found: argparse.Namespace) -> int:
         result, sources = check_stdin(data, name, given.configuration), Sources({name: data})
     else:
         result, sources = run(given.paths, given.configuration, found.jobs), Sources()
-    made = report(result, sources)
-    if given.configuration.settings.output_format in WITH_EDITS:
-        made = _with_edits(made, result, sources)
-    _show(made, result.remarks, given, found)
+    made = reported(result, sources, given)
+    write_findings(made, given, found)
+    tell_rest(made, result.remarks, given, found)
+    if given.configuration.settings.output_format == "full" and not given.quiet:
+        say(summary(made))
     return exit_code(result, zero=found.exit_zero)
 
 
@@ -69,6 +66,12 @@ def exit_code(result: RunResult, *, zero: bool = False) -> int:
     return FOUND if result.findings and not zero else CLEAN
 
 
+def reported(result: RunResult, sources: Sources, given: Arguments) -> Report:
+    """What there is to say about a run, with the text of fixes where the format shows it."""
+    made = report(result, sources)
+    return _with_edits(made, result, sources) if given.configuration.settings.output_format in WITH_EDITS else made
+
+
 def _with_edits(made: Report, result: RunResult, sources: Sources) -> Report:
     if not any(finding.fix is not None for finding in result.findings):
         return made
@@ -78,12 +81,17 @@ def _with_edits(made: Report, result: RunResult, sources: Sources) -> Report:
     return replace(made, records=with_edits(made.records, result.findings, sources))
 
 
-def _show(made: Report, remarks: Sequence[str], given: Arguments, found: argparse.Namespace) -> None:
+def write_findings(made: Report, given: Arguments, found: argparse.Namespace) -> None:
+    """Write the findings where they are wanted. Raises UsageFault when they cannot be written."""
     name = given.configuration.settings.output_format
     style = style_for(sys.stdout, given.color) if found.output is None else Style()
     write(written(made, name, style), found.output)
     if name == "github":
         _summarize_step(made)
+
+
+def tell_rest(made: Report, remarks: Sequence[str], given: Arguments, found: argparse.Namespace) -> None:
+    """Say on standard error what is not a finding: faults, notes, and counts where they are asked for."""
     for trouble in made.troubles:
         if trouble.is_fault or not given.quiet:
             tell(trouble)
@@ -93,8 +101,6 @@ def _show(made: Report, remarks: Sequence[str], given: Arguments, found: argpars
     if found.statistics:
         for (code, slug), count in counts(made).items():
             say(f"{count:6} {code} {slug}")
-    if name == "full" and not given.quiet:
-        say(summary(made))
 
 
 def summary(made: Report) -> str:
@@ -103,7 +109,7 @@ def summary(made: Report) -> str:
     if not made.records:
         return f"No findings in {files}."
     paths = {record.place.path for record in made.records}
-    fixes = [record.fix.applicability for record in made.records if record.fix is not None]
+    fixes = [one.fix.applicability for one in made.records if one.fix is not None and not one.fix_refusal]
     safe, unsafe = fixes.count("safe"), fixes.count("unsafe")
     sentence = f"{many(len(made.records), 'finding')} in {len(paths)} of {files}"
     parts = [
@@ -131,10 +137,3 @@ def _summarize_step(made: Report) -> None:
 def many(number: int, noun: str) -> str:
     """The number with the noun in the right form."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _count(text: str) -> int:
-    """A number of processes, at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
-    return int(text)

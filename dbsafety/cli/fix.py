@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbsafety.check.paths import shown
 from dbsafety.check.session import Session
-from dbsafety.cli.check import CLEAN, FAILED, FOUND, many
-from dbsafety.cli.console import PROGRAM, say, style_for, tell, write
+from dbsafety.cli.check import CLEAN, FAILED, FOUND, many, reported, tell_rest, write_findings
+from dbsafety.cli.console import PROGRAM, say, style_for, write
 from dbsafety.cli.options import Arguments, add_output, add_paths, add_settings, arguments
-from dbsafety.cli.records import Sources, report
+from dbsafety.cli.records import Sources
+from dbsafety.fix.apply import remove_leftovers
 from dbsafety.model.faults import DbsafetyError, FixRefused
 from dbsafety.model.finding import Finding
 from dbsafety.output.diff import diff
-from dbsafety.output.formats import written
+from dbsafety.output.style import Style
 from dbsafety.project.discover import is_excluded
 from dbsafety.project.run import RunResult, run
-from dbsafety.source.text import SourceText
 
 if TYPE_CHECKING:
+    from dbsafety.fix.loop import FixOutcome
     from dbsafety.project.fixes import FileFix
 
 
@@ -38,10 +40,13 @@ def add(to: argparse.ArgumentParser) -> None:
 def command(found: argparse.Namespace) -> int:
     """Fix, print, and return the exit code. Raises UsageFault and ConfigFault."""
     given = arguments(found)
-    if given.reads_stdin:
-        return _stdin(given, found)
-    result = run(given.paths, given.configuration)
     job = _Job(quiet=given.quiet, diff=found.diff)
+    if given.reads_stdin:
+        return _stdin(given, found, job)
+    result = run(given.paths, given.configuration, found.jobs)
+    if not found.diff:
+        for folder in result.leftovers:
+            remove_leftovers(Path(folder))
     if any(finding.fix is not None or finding.fix_refusal for finding in result.findings):
         # Here, since libcst takes a third of a second to import: a run that has nothing to fix does without.
         from dbsafety.project.fixes import fixed_files
@@ -49,72 +54,94 @@ def command(found: argparse.Namespace) -> int:
         for fixed in fixed_files(result, given.configuration, unsafe=found.unsafe_fixes):
             job.take(fixed)
     left = job.left(result)
-    made = report(left, Sources())
-    if not found.diff:
-        name = given.configuration.settings.output_format
-        write(written(made, name, style_for(sys.stdout, given.color)), None)
-    for trouble in made.troubles:
-        if trouble.is_fault or not given.quiet:
-            tell(trouble)
-    for remark in left.remarks:
-        job.note(remark)
+    # With --diff the findings left are those of texts that no file holds.
+    unwritten = {file.path: file.outcome.new for file in job.shown} if found.diff else {}
+    made = reported(left, Sources(unwritten), given)
+    if found.diff:
+        _write_diff(job, given, found)
+    else:
+        write_findings(made, given, found)
+    tell_rest(made, left.remarks, given, found)
     job.say_summary(len(left.findings))
-    return job.exit_code(left, strict=found.exit_non_zero_on_fix)
+    return _exit_code(job, left, found)
 
 
-def _stdin(given: Arguments, found: argparse.Namespace) -> int:
-    """Read source, write fixed source (or with --diff the difference); findings are only counted."""
+def _stdin(given: Arguments, found: argparse.Namespace, job: _Job) -> int:
+    """Read source, write fixed source (or with --diff the difference); findings are counted, or go to `--output`."""
     from dbsafety.project.fixes import FileFix, fixed_source
 
     data = sys.stdin.buffer.read()
     name = shown(given.stdin_filename)
-    job = _Job(quiet=given.quiet, diff=found.diff)
     result = RunResult(1)
     if not (given.configuration.settings.force_exclude and is_excluded(name, given.configuration)):
         session = Session.of(given.configuration, [name])
         outcome = fixed_source(data, name, session, unsafe=found.unsafe_fixes)
         job.show(FileFix(name, data, outcome))
-        result = replace(result, findings=outcome.remaining)
+        result = replace(result, findings=told(outcome))
         data = outcome.new
-    if not found.diff:
+    made = reported(result, Sources({name: data}), given)
+    if found.diff:
+        _write_diff(job, given, found)
+    else:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+        if found.output is not None:
+            write_findings(made, given, found)
+    tell_rest(made, result.remarks, given, found)
     job.say_summary(len(result.findings))
-    return job.exit_code(result, strict=found.exit_non_zero_on_fix)
+    return _exit_code(job, result, found)
+
+
+def _write_diff(job: _Job, given: Arguments, found: argparse.Namespace) -> None:
+    style = style_for(sys.stdout, given.color) if found.output is None else Style()
+    write((line for file in job.shown for line in diff(file.path, *file.texts, style)), found.output)
+
+
+def _exit_code(job: _Job, left: RunResult, found: argparse.Namespace) -> int:
+    """2 for faults; else 1 for findings left unless `--exit-zero`, and for changed files where it is asked for."""
+    if left.faults:
+        return FAILED
+    changed = job.changed > 0 and (found.exit_non_zero_on_fix or (found.diff and not found.exit_zero))
+    return FOUND if changed or (left.findings and not found.exit_zero) else CLEAN
 
 
 @dataclass(slots=True)
 class _Job:
-    """What was done so far: how many findings are fixed, in which files, what is left in them."""
+    """What was done so far: how many findings are fixed, which files are changed, what is left in them."""
 
     quiet: bool
     diff: bool
     fixed: int = 0
-    changed: int = 0
+    shown: list[FileFix] = field(default_factory=list)
     faults: list[DbsafetyError] = field(default_factory=list)
     _left: dict[str, tuple[Finding, ...]] = field(default_factory=dict)
+    _failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> int:
+        """How many files differ, or would."""
+        return len(self.shown)
 
     def take(self, file: FileFix) -> None:
-        """Write a file, or show what would be written, and remember what is left."""
-        if file.fault is not None:
-            self.faults.append(file.fault)
-            return
-        if file.changed and not self.diff:
+        """Write a file, or remember what would be written, and what is left."""
+        fault = file.fault
+        if fault is None and file.changed and not self.diff:
             try:
                 file.write()
             except FixRefused as refusal:
-                self.faults.append(refusal)
-                return
+                fault = refusal
+        if fault is not None:
+            self.faults.append(fault)
+            self._failed[file.path] = fault.message
+            return
         self.show(file)
-        self._left[file.path] = file.outcome.remaining
+        self._left[file.path] = told(file.outcome)
 
     def show(self, file: FileFix) -> None:
-        """Count a file's fixes, say which were made and which were not, or print the difference."""
+        """Count a file's fixes, and say which were made and which were not."""
         self.fixed += len(file.outcome.applied)
         if file.changed:
-            self.changed += 1
-            if self.diff:
-                write(diff(file.path, _text(file.old), _text(file.outcome.new)), None)
+            self.shown.append(file)
         for finding in file.outcome.applied:
             title = finding.fix.title if finding.fix is not None else ""
             verb = "would fix" if self.diff else "fixed"
@@ -125,10 +152,15 @@ class _Job:
 
     def left(self, result: RunResult) -> RunResult:
         """The result of the check, with the findings that are left, and with what could not be done."""
-        unchanged = (finding for finding in result.findings if finding.path not in self._left)
+        unchanged = (self._kept(finding) for finding in result.findings if finding.path not in self._left)
         remaining = (finding for findings in self._left.values() for finding in findings)
         findings = sorted((*unchanged, *remaining), key=lambda finding: finding.sort_key)
         return replace(result, findings=tuple(findings), faults=(*result.faults, *self.faults))
+
+    def _kept(self, finding: Finding) -> Finding:
+        """The finding of a file that was not written, with the reason if it has a fix."""
+        reason = self._failed.get(finding.path)
+        return finding if reason is None or finding.fix is None else replace(finding, fix_refusal=reason)
 
     def note(self, text: str) -> None:
         """One line on standard error, unless that is to stay quiet."""
@@ -143,14 +175,8 @@ class _Job:
         done = f"{verb} {many(self.fixed, 'finding')} in {many(self.changed, 'file')}"
         say(f"{done}; {remaining} left." if remaining else f"{done}; none left.")
 
-    def exit_code(self, left: RunResult, *, strict: bool) -> int:
-        """2 for faults; with --diff 1 for a difference; else 1 for findings left or, if `strict`, for changed files."""
-        if left.faults:
-            return FAILED
-        if self.diff:
-            return FOUND if self.changed else CLEAN
-        return FOUND if left.findings or (strict and self.changed) else CLEAN
 
-
-def _text(data: bytes) -> str:
-    return SourceText.decode(data).text
+def told(outcome: FixOutcome) -> tuple[Finding, ...]:
+    """What is left of a file, each refused fix with its reason."""
+    reasons = {id(refusal.finding): refusal.reason for refusal in outcome.refused}
+    return tuple(replace(one, fix_refusal=reasons.get(id(one), one.fix_refusal)) for one in outcome.remaining)

@@ -55,9 +55,20 @@ def add_settings(to: argparse.ArgumentParser, *leave_out: str) -> None:
 
 
 def add_output(to: argparse.ArgumentParser) -> None:
-    """How the result is shown."""
+    """How the work is done and its result is shown."""
+    to.add_argument("--output", metavar="FILE", type=Path, help="write the findings there, not to standard output")
+    to.add_argument("--statistics", action="store_true", help="print how many findings each rule has")
+    to.add_argument("--exit-zero", action="store_true", help="exit with 0 in spite of findings")
+    to.add_argument("--jobs", "-j", type=_count, metavar="N", help="processes; default: as many as the work needs")
     to.add_argument("--quiet", "-q", action="store_true", help="print findings and errors only: no summary, no notes")
     to.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="default: auto, on a terminal")
+
+
+def _count(text: str) -> int:
+    """A number of processes, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
 
 
 def _add(to: argparse.ArgumentParser, setting: Setting) -> None:

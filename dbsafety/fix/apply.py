@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dbsafety.model.faults import FixRefused
 
 _SUFFIX = ".dbsafety-tmp"
+_CHANGED = "the file changed while it was being fixed; run again"
 
 
 def write_atomically(path: Path, old: bytes, new: bytes) -> None:
     """Replace the content `old` of a file by `new`; a reader, or a crash, sees one or the other.
 
-    A symbolic link stays and its target is written; mode and, where permitted, owner are kept. A file with several
-    hard links is written in place, since replacing it would part the links; there a crash may leave a mixture.
-    Raises FixRefused, and changes nothing, when the content is no longer `old`, when the file is not a regular one or
-    is read-only, or when the system refuses.
+    A symbolic link stays and its target is written; mode, extended attributes and, where permitted, owner are kept.
+    Raises FixRefused, and changes nothing, when the content is no longer `old`, when the file is not a regular one, is
+    read-only, has several hard links or is just being written by another run, or when the system refuses.
     """
     try:
         target = path.resolve(strict=True)
-        status = target.stat()
-        _require_writable(path, status)
-        _require_unchanged(path, target, old)
-        if status.st_nlink > 1:
-            _overwrite(target, new)
-        else:
+        _require_regular(path, target.stat())  # before it is opened, which waits if it is a pipe
+        with _held(path, target) as status:
             _replace(path, target, status, old, new)
     except OSError as error:
         raise FixRefused(f"cannot write the file: {error.strerror or error}", str(path)) from error
@@ -46,26 +42,55 @@ def remove_leftovers(folder: Path) -> tuple[Path, ...]:
     return tuple(name for name in found if _removed(name))
 
 
-def _require_writable(path: Path, status: os.stat_result) -> None:
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name may be what a killed run left."""
+    return name.startswith(".") and name.endswith(_SUFFIX)
+
+
+def _require_regular(path: Path, status: os.stat_result) -> None:
+    """Raises FixRefused for what may not be replaced.
+
+    A file without any write bit is refused to the superuser, too: whoever took the bits away meant it. One of several
+    hard links cannot be replaced without parting them, and written in place it would change under its other names,
+    which may lie outside the folder that is fixed; a crash would leave a mixture in all of them.
+    """
     if not stat.S_ISREG(status.st_mode):
         raise FixRefused("not a regular file", str(path))
     if not status.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         raise FixRefused("the file is read-only", str(path))
+    if status.st_nlink > 1:
+        reason = f"the file has {status.st_nlink} hard links, of which a fix would part this one; copy it first"
+        raise FixRefused(reason, str(path))
 
 
-def _overwrite(target: Path, new: bytes) -> None:
-    with target.open("r+b") as file:
-        file.write(new)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+@contextmanager
+def _held(path: Path, target: Path) -> Iterator[os.stat_result]:
+    """Hold the lock of the file, so that of several runs one at a time compares and replaces it; gives its status.
+
+    Raises FixRefused when another run holds it, and OSError when the file may not be opened for writing, which is asked
+    though it is never written through: replacing a file needs the rights to its folder only.
+    """
+    if sys.platform == "win32":  # where an open file cannot be replaced
+        yield target.stat()
+        return
+    descriptor = os.open(target, os.O_RDWR)
+    try:
+        if not _locked(descriptor):
+            raise FixRefused("another run is writing the file; run again", str(path))
+        if not _is_same(descriptor, target):
+            raise FixRefused(_CHANGED, str(path))
+        yield os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(path: Path, target: Path, status: os.stat_result, old: bytes, new: bytes) -> None:
+    _require_unchanged(path, target, old)
     temporary, descriptor = _open_temporary(target)
     try:
         with os.fdopen(descriptor, "wb", closefd=sys.platform == "win32") as file:
             _keep_owner_and_mode(descriptor, status)
+            _keep_attributes(descriptor, target)
             file.write(new)
             file.flush()
             os.fsync(descriptor)
@@ -81,13 +106,13 @@ def _replace(path: Path, target: Path, status: os.stat_result, old: bytes, new: 
 
 def _require_unchanged(path: Path, target: Path, old: bytes) -> None:
     if target.read_bytes() != old:
-        raise FixRefused("the file changed while it was being fixed; run again", str(path))
+        raise FixRefused(_CHANGED, str(path))
 
 
 def _open_temporary(target: Path) -> tuple[Path, int]:
     """A new, locked file next to the target."""
     while True:
-        name = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}{_SUFFIX}")
+        name = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}{_SUFFIX}")
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         if _locked(descriptor) and _is_same(descriptor, name):
             return name, descriptor
@@ -95,7 +120,7 @@ def _open_temporary(target: Path) -> tuple[Path, int]:
 
 
 def _is_temporary(entry: os.DirEntry[str]) -> bool:
-    return entry.name.startswith(".") and entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False)
+    return is_leftover(entry.name) and entry.is_file(follow_symlinks=False)
 
 
 def _removed(name: Path) -> bool:
@@ -146,6 +171,16 @@ def _keep_owner_and_mode(descriptor: int, status: os.stat_result) -> None:
         with suppress(PermissionError):
             os.fchown(descriptor, status.st_uid, status.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+
+
+def _keep_attributes(descriptor: int, target: Path) -> None:
+    """Copy the extended attributes, such as access control lists, as far as the system allows it."""
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):  # a file system without such attributes has none to lose
+        for name in os.listxattr(target):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -60,6 +60,9 @@ def _rule(module: RuleModule) -> Json:
 
 
 def _result(record: Record, order: Mapping[str, int], *, silenced: bool) -> Json:
+    properties = {"confidence": record.confidence.value}
+    if record.fix_refusal:
+        properties["fixRefusal"] = record.fix_refusal
     result: dict[str, object] = {
         "ruleId": record.code,
         "level": _LEVELS[record.severity],
@@ -69,7 +72,7 @@ def _result(record: Record, order: Mapping[str, int], *, silenced: bool) -> Json
             "primaryLocationLineHash": f"{record.fingerprint[:16]}:1",
             "dbsafety/v1": record.fingerprint,
         },
-        "properties": {"confidence": record.confidence.value},
+        "properties": properties,
     }
     if record.code in order:
         result["ruleIndex"] = order[record.code]

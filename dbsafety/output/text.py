@@ -84,5 +84,6 @@ def _step(number: int, note: Note, at: Place, style: Style) -> Iterator[str]:
 def _advice(record: Record, style: Style) -> Iterator[str]:
     if record.fix is not None:
         yield f"  {style.strong('fix')} ({record.fix.applicability}): {one_line(record.fix.title)}\n"
-    elif record.fix_refusal:
-        yield f"  {style.strong('no fix')}: {one_line(record.fix_refusal)}\n"
+    if record.fix_refusal:
+        said = "no fix" if record.fix is None else "not applied"
+        yield f"  {style.strong(said)}: {one_line(record.fix_refusal)}\n"

@@ -11,6 +11,7 @@ from pathlib import Path
 from dbsafety.check.paths import absolute, in_project, shown
 from dbsafety.config.globs import matches
 from dbsafety.config.load import Configuration
+from dbsafety.fix.apply import is_leftover
 from dbsafety.model.faults import UnreadableFault
 from dbsafety.project.git import ignored, work_tree
 
@@ -20,11 +21,15 @@ _SPECIAL = frozenset("*?[]/\\")
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The files to check, sorted, each with whether it was named itself; what could not be read; remarks."""
+    """The files to check, sorted, each with whether it was named itself; what could not be read; remarks.
+
+    `leftovers` are folders in which a killed run of `fix` may have left temporary files.
+    """
 
     files: tuple[tuple[str, bool], ...]
     faults: tuple[UnreadableFault, ...] = ()
     notes: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
 
 def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
@@ -39,7 +44,8 @@ def discover(paths: Sequence[str], configuration: Configuration) -> Discovery:
     for path in paths:
         for name, named in search.under(path):
             files[name] = files.get(name, False) or named
-    return Discovery(tuple(sorted(files.items())), tuple(search.faults), tuple(dict.fromkeys(search.notes)))
+    notes, leftovers = tuple(dict.fromkeys(search.notes)), tuple(sorted(search.leftovers))
+    return Discovery(tuple(sorted(files.items())), tuple(search.faults), notes, leftovers)
 
 
 def is_excluded(path: str | Path, configuration: Configuration, *, folder: bool = False) -> bool:
@@ -53,6 +59,7 @@ class _Search:
     configuration: Configuration
     faults: list[UnreadableFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    leftovers: set[str] = field(default_factory=set)
     _trees: dict[Path, frozenset[str]] = field(default_factory=dict)
     _names: frozenset[str] = frozenset()
     _patterns: tuple[str, ...] = ()
@@ -82,6 +89,7 @@ class _Search:
         if is_folder:
             yield from ((name, False) for name in self._walk(full))
         else:
+            self.leftovers.add(str(full.resolve().parent))
             yield shown(full), True
 
     def _walk(self, top: Path) -> Iterator[str]:
@@ -95,11 +103,15 @@ class _Search:
             prefix = "" if name == "." else name.rstrip("/") + "/"
             for entry in entries:
                 below = prefix + entry.name
+                if is_leftover(entry.name):
+                    self.leftovers.add(folder)
                 if entry.path in out or self._is_excluded(entry):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, below, out))
                 elif entry.name.endswith(SUFFIXES) and self._is_file(entry, below):
+                    if entry.is_symlink():  # whose target is what `fix` writes
+                        self.leftovers.add(str(Path(entry.path).resolve().parent))
                     yield below
 
     def _entries(self, folder: str, name: str) -> Sequence[os.DirEntry[str]]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from dbsafety.check.module import check_module
 from dbsafety.check.session import Session
 from dbsafety.config.load import Configuration
-from dbsafety.fix.apply import remove_leftovers, write_atomically
+from dbsafety.fix.apply import write_atomically
 from dbsafety.fix.loop import FixOutcome, fix_file
 from dbsafety.model.faults import DbsafetyError
 from dbsafety.model.finding import Finding
 from dbsafety.project.files import read
 from dbsafety.project.run import RunResult
+from dbsafety.source.text import SourceText
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class FileFix:
         """Whether a byte differs."""
         return self.outcome.new != self.old
 
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The decoded text before and after."""
+        return SourceText.decode(self.old).text, SourceText.decode(self.outcome.new).text
+
     def write(self) -> None:
         """Write the new bytes, whole or not at all. Raises FixRefused."""
         write_atomically(Path(self.path), self.old, self.outcome.new)
@@ -40,8 +46,6 @@ def fixed_files(result: RunResult, configuration: Configuration, *, unsafe: bool
     """The files of a checked project that have a fix to make or to refuse, in the order of their names; not written."""
     session = Session.of(configuration, roots=result.roots)
     paths = dict.fromkeys(one.path for one in result.findings if one.fix is not None or one.fix_refusal)
-    for folder in dict.fromkeys(Path(path).parent for path in paths):
-        remove_leftovers(folder)
     for path in paths:
         yield _fixed(path, session, unsafe=unsafe)
 

@@ -30,7 +30,8 @@ class RunResult:
     """What there is to say about a project; everything sorted, the same for any number of processes.
 
     `files` counts the files looked at, `faults` make the exit code 2, `notes` are findings of DBS004, `remarks` are
-    for the user alone. `roots` are the folders that imports started from.
+    for the user alone. `roots` are the folders that imports started from; `leftovers` those in which a killed run of
+    `fix` may have left temporary files.
     """
 
     files: int
@@ -40,6 +41,7 @@ class RunResult:
     notes: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
 
 
 def run(
@@ -57,7 +59,7 @@ def run(
     roots = import_roots(configuration.root, configuration.settings.source_roots, [file.path for file in files])
     with _without_collector():
         results = sorted(_checked(files, configuration, roots, jobs, executor), key=lambda result: result.path)
-    return replace(gathered(results, len(found.files), faults, found.notes), roots=roots)
+    return replace(gathered(results, len(found.files), faults, found.notes), roots=roots, leftovers=found.leftovers)
 
 
 def gathered(

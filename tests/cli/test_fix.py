@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -95,11 +96,114 @@ def test_diff_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_an_empty_diff_is_0_whatever_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    write("a.py", 'bug("DBS101")\n')
+@pytest.mark.parametrize(("code", "left"), [(0, ""), (1, 'bug("DBS101")\n'), (1, 'bug("DBS101", fix="mend()")\n')])
+def test_diff_is_1_while_there_are_findings_with_a_fix_or_without(code: int, left: str) -> None:
+    write("a.py", f"x = 1\n{left}")
 
-    assert main(["fix", "--diff"]) == 0
-    assert capsys.readouterr().out == ""
+    assert main(["fix", "--diff"]) == code
+    assert main(["fix", "--diff", "--exit-zero"]) == 0
+
+
+def test_diff_in_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.py").write_bytes(b'--x\r\nbug("DBS101", fix="mend()")')
+
+    main(["fix", "--diff", "--quiet", "--color", "always"])
+
+    assert capsys.readouterr().out == (
+        "\x1b[1m--- a/a.py\x1b[0m\n\x1b[1m+++ b/a.py\x1b[0m\n\x1b[36m@@ -1,2 +1,2 @@\x1b[0m\n"
+        ' --x\r\n\x1b[31m-bug("DBS101", fix="mend()")\x1b[0m\n\\ No newline at end of file\n'
+        "\x1b[32m+mend()\x1b[0m\n\\ No newline at end of file\n"
+    )
+
+
+def test_output_statistics_and_exit_zero_as_in_check(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="mend()")\nbug("DBS102")\n')
+    words = ["--output", "out.txt", "--output-format", "concise", "--statistics", "--exit-zero", "--quiet"]
+
+    assert main(["fix", *words]) == 0
+
+    assert Path("out.txt").read_text(encoding="utf-8") == "a.py:2:1: DBS102 it is wrong\n"
+    assert capsys.readouterr() == ("", "1 DBS102 statement-in-aborted-transaction\n")
+
+
+def test_a_diff_goes_to_the_output_file_without_colour() -> None:
+    write("a.py", 'bug("DBS101", fix="mend()")\n')
+
+    assert main(["fix", "--diff", "--output", "out.diff", "--color", "always"]) == 1
+    assert Path("out.diff").read_text(encoding="utf-8") == (
+        '--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-bug("DBS101", fix="mend()")\n+mend()\n'
+    )
+
+
+def test_programs_are_told_why_a_fix_was_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="bug(\\"DBS102\\")")\nbug("DBS102", refusal="a loop")\n')
+    path = write("b.py", 'bug("DBS101", fix="mend()")\n')
+    path.chmod(0o444)
+
+    assert main(["fix", "--output-format", "json"]) == 2
+
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["path"], one["line"], one["fix_refusal"]) for one in found["findings"]] == [
+        ("a.py", 1, "DBS102 would be found at line 1: it is wrong"),
+        ("a.py", 2, "a loop"),
+        ("b.py", 1, "the file is read-only"),
+    ]
+    assert [one["message"] for one in found["errors"]] == ["the file is read-only"]
+
+
+def test_sarif_has_the_text_of_the_fixes_left_and_the_reasons_of_those_refused(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "dbsafety.toml").write_text('fix-applicability = {DBS101 = "unsafe"}\n', encoding="utf-8")
+    write("a.py", 'bug("DBS101", fix="mend()")\nbug("DBS102", fix="bug(\\"DBS102\\")")\n')
+
+    assert main(["fix", "--output-format", "sarif"]) == 1
+
+    unsafe, refused = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert unsafe["fixes"][0]["artifactChanges"][0]["replacements"] == [
+        {
+            "deletedRegion": {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 27},
+            "insertedContent": {"text": "mend("},
+        }
+    ]
+    assert "fixRefusal" not in unsafe["properties"]
+    assert "fixes" not in refused
+    assert refused["properties"]["fixRefusal"] == "DBS102 would still be found at line 2"
+
+
+def test_a_refused_fix_is_shown_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="bug(\\"DBS102\\")")\n')
+
+    assert main(["fix", "--quiet"]) == 1
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  fix (safe): mend it",
+        "  not applied: DBS102 would be found at line 1: it is wrong",
+    ]
+
+
+def test_files_in_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
+    path = write("a.py", 'bug("DBS101", fix="mend()")\n')
+
+    assert main(["fix", "--jobs", "1", "--quiet"]) == 0
+    assert path.read_text(encoding="utf-8") == "mend()\n"
+    with pytest.raises(SystemExit):
+        main(["fix", "--jobs", "0"])
+    assert capsys.readouterr().err.endswith("must be a whole number above 0, not '0'\n")
+
+
+def test_what_a_killed_run_left_is_removed_though_nothing_is_to_be_fixed_there(folder: Path) -> None:
+    far = folder.parent / f"{folder.name}-far"
+    for place in (folder / "pkg", far):
+        place.mkdir()
+        (place / ".a.py.0a1b2c3d.dbsafety-tmp").write_bytes(b"x = ")
+    (far / "b.py").write_bytes(b"")
+    (folder / "pkg" / "link.py").symlink_to(far / "b.py")
+
+    main(["check"])
+    main(["fix", "--diff"])
+    assert [len(list(place.glob(".*-tmp"))) for place in (folder / "pkg", far)] == [1, 1]
+    assert main(["fix"]) == 0
+    assert [len(list(place.glob(".*-tmp"))) for place in (folder / "pkg", far)] == [0, 0]
 
 
 def test_a_refused_fix_is_told_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +276,17 @@ def test_standard_input_under_an_excluded_name(monkeypatch: pytest.MonkeyPatch) 
 
     assert main(["fix", "-", "--stdin-filename", "venv/a.py", "--force-exclude", "--quiet"]) == 0
     assert out.getvalue() == BAD
+
+
+def test_what_is_left_of_standard_input_goes_to_the_output_file(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    source = b'bug("DBS101", fix="mend()")\nbug("DBS102")\n'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(source)))
+
+    assert main(["fix", "-", "--quiet", "--output", "out.txt", "--output-format", "concise"]) == 1
+    assert capsysbinary.readouterr().out == b'mend()\nbug("DBS102")\n'
+    assert Path("out.txt").read_text(encoding="utf-8") == "<stdin>:2:1: DBS102 it is wrong\n"
 
 
 def test_diff_of_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -217,7 +217,7 @@ def test_an_unknown_format() -> None:
 
 
 def test_diff_keeps_line_ends() -> None:
-    assert list(diff("/a/b.py", "a\r\nb\r\n", "a\r\nc\r\n")) == [
+    assert list(diff("/a/b.py", "a\r\nb\r\n", "a\r\nc\r\n", Style())) == [
         "--- a/a/b.py\n",
         "+++ b/a/b.py\n",
         "@@ -1,2 +1,2 @@\n",
@@ -228,7 +228,7 @@ def test_diff_keeps_line_ends() -> None:
 
 
 def test_diff_of_a_file_without_a_last_line_end() -> None:
-    assert list(diff("b.py", "a", "b"))[3:] == [
+    assert list(diff("b.py", "a", "b", Style()))[3:] == [
         "-a\n\\ No newline at end of file\n",
         "+b\n\\ No newline at end of file\n",
     ]
