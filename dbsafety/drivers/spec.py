@@ -15,6 +15,8 @@ from enum import Enum
 class HandleKind(Enum):
     """What sort of object a handle is."""
 
+    __hash__ = object.__hash__
+
     CONNECTION = "connection"
     CURSOR = "cursor"
     POOL = "pool"
@@ -26,6 +28,8 @@ class HandleKind(Enum):
 
 class Effect(Enum):
     """What a method or function does to the transaction of its connection."""
+
+    __hash__ = object.__hash__
 
     NEUTRAL = "neutral"
     """Nothing, and it cannot fail with a database error."""

@@ -139,7 +139,8 @@ def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:
             values = resolver.dotted(binding.dotted, binding.scope.module)
         case BindKind.CLASS if binding.cls is not None:
             values = frozenset((Class(binding.cls),))
-    if binding.annotation is not None and not any(isinstance(v, Handle) for v in values):
+    unknown = binding.annotation is not None and not any(isinstance(v, Handle) for v in values)
+    if unknown and resolver.is_final():
         values |= annotated(resolver, binding.annotation, binding.scope, key)
     return values
 

@@ -18,6 +18,8 @@ from dbsafety.typestate.values import Mode
 class Tx(Enum):
     """The state of a connection's transaction."""
 
+    __hash__ = object.__hash__
+
     UNBOUND = "unbound"
     """The name holds no connection (yet)."""
     CLOSED = "closed"
@@ -45,6 +47,8 @@ class State(NamedTuple):
 class Raised(Enum):
     """What is in flight on an exceptional edge."""
 
+    __hash__ = object.__hash__
+
     DB = "db"
     """An error of the driver."""
     OTHER = "other"
@@ -55,6 +59,8 @@ class Raised(Enum):
 
 class Seen(Enum):
     """What an operation on a failed connection reveals."""
+
+    __hash__ = object.__hash__
 
     STATEMENT = "statement"
     """A statement was sent in the failed state."""

@@ -53,7 +53,7 @@ def evaluate_call(resolver: Evaluator, call: ast.Call, scope: Scope) -> frozense
         direct: frozenset[Value] = frozenset().union(
             *(_of_base(resolver, call, scope, func.attr, base) for base in resolver.evaluate(func.value, scope))
         )
-        if direct:
+        if direct or not resolver.is_final():
             return direct
     found: set[Value] = set()
     for callee in resolver.evaluate(func, scope):
@@ -109,7 +109,7 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
     if dotted == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
         name = call.args[1].value
         bases = resolver.evaluate(call.args[0], scope)
-        if not bases:
+        if not bases and resolver.is_final():
             return resolver.nested(call.args[0], str(name), scope)
         return frozenset().union(*(resolver.attribute(base, str(name)) for base in bases))
     if dotted == "super":

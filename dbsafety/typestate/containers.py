@@ -48,5 +48,24 @@ def elements_of(value: Value) -> frozenset[Value]:
     return value.inner if isinstance(value, Elements) else EMPTY
 
 
+def shallow(values: frozenset[Value], depth: int) -> frozenset[Value]:
+    """The values, with containers nested at most `depth` deep: of what lies deeper nothing is known.
+
+    Without a bound `row = [row]` in a loop would have more and more values.
+    """
+    if not any(isinstance(value, Items | Elements) for value in values):
+        return values
+    return frozenset(_shallow(value, depth) for value in values)
+
+
+def _shallow(value: Value, depth: int) -> Value:
+    match value:
+        case Items(items=items):
+            return Items(tuple(shallow(inner, depth - 1) if depth else EMPTY for inner in items))
+        case Elements(inner=inner):
+            return Elements(shallow(inner, depth - 1) if depth else EMPTY)
+    return value
+
+
 def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:
     return frozenset().union(*sets)

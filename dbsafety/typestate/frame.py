@@ -13,6 +13,7 @@ from dbsafety.typestate.attributes import method
 from dbsafety.typestate.blocks import Block, blocks_of
 from dbsafety.typestate.memory import Memory, Store
 from dbsafety.typestate.ops import CallFacts, call_facts
+from dbsafety.typestate.relation import Question, Relation
 from dbsafety.typestate.values import (
     Evaluator,
     Function,
@@ -38,6 +39,8 @@ class Frames:
         self.worked_on: Store[int, dict[Key, Handle]] = Store(memory)
         self.targets: Store[int, list[Function]] = Store(memory)
         self.touched: Store[int, dict[Key, Handle]] = Store(memory)
+        self.relations: Store[Question, Relation] = Store(memory)
+        self.returns: Store[int, bool] = Store(memory)
 
 
 class Frame:

@@ -27,6 +27,8 @@ from dbsafety.typestate.values import (
 _CONNECTION_NAMES = frozenset({"conn", "connection", "db_conn", "dbconn", "con", "cnx", "pg_conn", "db_connection"})
 _CURSOR_NAMES = frozenset({"cur", "cursor", "curs", "crsr", "db_cursor", "c"})
 _MAX_CALLS = 12
+_PLAIN = (ast.Constant, ast.JoinedStr, ast.Compare, ast.BinOp, ast.UnaryOp, ast.Dict, ast.List, ast.ListComp)
+"""Expressions that are no handle and lead to none."""
 
 
 def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[Value]:
@@ -53,6 +55,8 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
             passed.add(value)
     if passed:
         return _joined(resolver, function, name, frozenset(passed))
+    if not resolver.is_final():
+        return EMPTY
     guessed = by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
     return _joined(resolver, function, name, guessed)
 
@@ -95,7 +99,7 @@ def _passed(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[
         if caller is function:
             continue
         value = argument_for(call, function, name)
-        if value is not None and _means(resolver, call, caller, function):
+        if value is not None and not isinstance(value, _PLAIN) and _means(resolver, call, caller, function):
             yield from resolver.evaluate(value, caller.scope)
 
 

@@ -7,11 +7,13 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.typestate.automaton import Raised, State
-from dbsafety.typestate.values import Handle, Key
+from dbsafety.typestate.values import Handle, Key, Mode
 
 
 class Exit(Enum):
     """A way out of a function, or something seen inside it."""
+
+    __hash__ = object.__hash__
 
     NORMAL = "normal"
     YIELD = "yield"
@@ -30,6 +32,8 @@ RAISED_OF = {Exit.DB: Raised.DB, Exit.OTHER: Raised.OTHER, Exit.BASE: Raised.BAS
 
 class Start(Enum):
     """Where a run of a function begins."""
+
+    __hash__ = object.__hash__
 
     ENTRY = "entry"
     RESUME = "resume"
@@ -58,6 +62,10 @@ class Subject(NamedTuple):
     key: Key
     handle: Handle
     flags: tuple[tuple[str, bool], ...] = ()
+
+
+Question: TypeAlias = tuple[int, Key, str, Mode, tuple[tuple[str, bool], ...], Start, State]
+"""What a relation answers: identity of the function, key, driver, mode, flags, where the run begins, in which state."""
 
 
 class Relations(Protocol):

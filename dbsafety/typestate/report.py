@@ -75,7 +75,7 @@ def swallows(summaries: Summaries, function: FunctionInfo) -> Iterator[Swallow]:
         if key.persistent and any(op.opens and op.key == key for node in function.calls for op in frame.call(node).ops):
             search.run(Start.ENTRY, State(Tx.UNBOUND))  # opened here when it is not there yet
         if search.over_budget:
-            summaries.exhausted += 1
+            summaries.give_up()
             continue
         _collect(summaries, search, function, found)
     yield from sorted(found.values(), key=lambda s: (s.handler_step.line if s.handler_step else 0, s.subject.key))

@@ -12,6 +12,7 @@ from dbsafety.drivers.table import DriverTable
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.typestate import allocate, attributes, calls, containers, evidence, managers, parameters
 from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.fixpoint import Fixpoint
 from dbsafety.typestate.memory import Memory, Store
 from dbsafety.typestate.reaching import reaching
 from dbsafety.typestate.values import (
@@ -35,27 +36,23 @@ from dbsafety.typestate.values import (
 _BUILTINS = frozenset(dir(builtins))
 _NONE: frozenset[Value] = frozenset((Nothing(),))
 _MAX_DEPTH = 80
-_ROUNDS = 3
+_ROUNDS = 12
+_MAX_NESTING = 3
 
 Compute: TypeAlias = Callable[[], frozenset[Value]]
 
 
 class Resolver:
-    """Answers `evaluate` for one program.
-
-    An answer found inside a cycle is kept only until the question that closes the cycle is settled, since it may be
-    incomplete. `memory` says which answers outlast the file.
-    """
+    """Answers `evaluate` for one program. `memory` says which answers outlast the file."""
 
     def __init__(self, memory: Memory) -> None:
         self.program = memory.program
         self.table = memory.table
-        self._memory = memory
         self._memo: Store[tuple[int, int], frozenset[Value]] = memory.values
-        self._active: dict[tuple[int, int], int] = {}
-        self._lowest_cut = _MAX_DEPTH
-        self._so_far: dict[tuple[int, int], frozenset[Value]] = {}
-        self._partial: dict[tuple[int, int], tuple[frozenset[Value], int]] = {}
+        self._fixpoint: Fixpoint[tuple[int, int], frozenset[Value]] = Fixpoint(
+            memory, memory.values, EMPTY, depth=_MAX_DEPTH, rounds=_ROUNDS
+        )
+        self._too_many: set[tuple[int, int]] = set()
 
     def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
         """What `node` may be when evaluated in `scope`; empty when nothing is known."""
@@ -67,56 +64,19 @@ class Resolver:
         known = self._memo.shared.get(key)
         return known if known is not None else self._guarded(key, lambda: self._expression(node, scope))
 
-    def _guarded(self, key: tuple[int, int], compute: Compute) -> frozenset[Value]:
-        known = self._memo.shared.get(key)
-        if known is not None:
-            return known
-        outer, self._memory.tainted = self._memory.tainted, True
-        known = self._memo.own.get(key)
-        if known is not None:
-            return known
-        depth = len(self._active)
-        if key in self._active:
-            self._lowest_cut = min(self._lowest_cut, self._active[key])
-            return self._so_far.get(key, EMPTY)
-        partial = self._partial.get(key)
-        if partial is not None:
-            self._lowest_cut = min(self._lowest_cut, partial[1])
-            return partial[0]
-        if depth >= _MAX_DEPTH:
-            return EMPTY
-        outer_cut, self._lowest_cut = self._lowest_cut, _MAX_DEPTH
-        self._memory.tainted = False
-        self._active[key] = depth
-        try:
-            result = self._solve(key, compute, depth)
-        finally:
-            del self._active[key]
-        if self._lowest_cut >= depth:
-            (self._memo.own if self._memory.tainted else self._memo.shared)[key] = result
-            self._lowest_cut = outer_cut
-        else:
-            self._partial[key] = (result, self._lowest_cut)
-            self._lowest_cut = min(self._lowest_cut, outer_cut)
-        self._memory.tainted = self._memory.tainted or outer
-        return result
+    def is_final(self) -> bool:
+        """Whether an answer that is empty so far will stay so: only then may something else take its place."""
+        return self._fixpoint.is_final()
 
-    def _solve(self, key: tuple[int, int], compute: Compute, depth: int) -> frozenset[Value]:
-        """Compute; if the answer turned out to need itself, again until it no longer grows."""
-        result = EMPTY
-        for _ in range(_ROUNDS):
-            found = compute()
-            found = EMPTY if len(found) > LIMIT else found
-            grown = found != result
-            result = found
-            if self._lowest_cut > depth:
-                break
-            self._partial = {k: v for k, v in self._partial.items() if v[1] < depth}
-            if not grown:
-                break
-            self._so_far[key] = result
-        self._so_far.pop(key, None)
-        return result
+    def _guarded(self, key: tuple[int, int], compute: Compute) -> frozenset[Value]:
+        return self._fixpoint.ask(key, lambda: self._bounded(key, compute()))
+
+    def _bounded(self, key: tuple[int, int], found: frozenset[Value]) -> frozenset[Value]:
+        """The values, if they are not too many; once they were, they stay unknown, or a cycle would never settle."""
+        if len(found) > LIMIT or key in self._too_many:
+            self._too_many.add(key)
+            return EMPTY
+        return containers.shallow(found, _MAX_NESTING)
 
     def _expression(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
         match node:
@@ -124,8 +84,11 @@ class Resolver:
                 return self._name(name, scope, node)
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
-                found = (self._attribute_seen_from(scope, base, attr) for base in bases)
-                return _union(found) if bases else self.nested(value, attr, scope) or self._by_owner(value, attr, scope)
+                if bases:
+                    return _union(self._attribute_seen_from(scope, base, attr) for base in bases)
+                if not self.is_final():
+                    return EMPTY
+                return self.nested(value, attr, scope) or self._by_owner(value, attr, scope)
             case ast.Call():
                 return calls.evaluate_call(self, node, scope)
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
@@ -160,7 +123,8 @@ class Resolver:
         owner = scope.find(name)
         if owner is not None:
             found = self.variable(owner, name, use if owner is scope else None)
-            if owner.function is not None and owner.kind == "function" and evidence.is_guess(found):
+            local = owner.function is not None and owner.kind == "function"
+            if owner.function is not None and local and evidence.is_guess(found) and self.is_final():
                 return evidence.by_handlers(self, owner.function, name, borrowed_key(owner, name), found)
             return found
         index = _index_of(scope)
@@ -222,7 +186,8 @@ class Resolver:
         match binding.kind:
             case BindKind.VALUE:
                 values = containers.unpack(self.evaluate(binding.value, binding.scope), binding.path)
-                if not any(isinstance(v, Handle) for v in values) and binding.annotation is not None:
+                unknown = binding.annotation is not None and not any(isinstance(v, Handle) for v in values)
+                if unknown and self.is_final():
                     values |= annotated(self, binding.annotation, owner, scope_key(owner, name))
                 return values
             case BindKind.WITH:

@@ -217,10 +217,12 @@ class Search:
     def _along(self, node: Node, edge: Edge, state: State, *, keep: bool = False) -> Node:
         """Follow a normal edge: exceptions set aside outside the target are dropped, handlers may be left."""
         source, target = self.steps[node.step], self.steps[edge.target]
-        aside = tuple(
-            node.aside[source.saved.index(owner)] if owner in source.saved else (node.flight or Raised.OTHER)
-            for owner in target.saved
-        )
+        aside: tuple[Raised, ...] = ()
+        if target.saved:
+            aside = tuple(
+                node.aside[source.saved.index(owner)] if owner in source.saved else (node.flight or Raised.OTHER)
+                for owner in target.saved
+            )
         if state.tx is Tx.FAILED and not state.left:
             state = self._left(source, target, state)
         return Node(edge.target, state, node.flight if keep or source.kind is StepKind.DISPATCH else None, aside)
@@ -333,6 +335,8 @@ def _uncaught(state: State) -> bool:
 
 def _carried(source: Step, target: Step, node: Node) -> tuple[Raised, ...]:
     """What is still set aside at the target of an exceptional edge."""
+    if not target.saved:
+        return ()
     return tuple(
         node.aside[source.saved.index(owner)] if owner in source.saved else Raised.OTHER for owner in target.saved
     )

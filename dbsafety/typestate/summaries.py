@@ -1,4 +1,4 @@
-"""Summaries of functions as state relations, on demand, memoised, recursion to a fixpoint."""
+"""Summaries of functions as state relations, on demand, memoised, recursion to the least fixpoint."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ import ast
 
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.typestate.automaton import State
+from dbsafety.typestate.fixpoint import Fixpoint
 from dbsafety.typestate.frame import Frame, Frames
-from dbsafety.typestate.relation import Relation, Start, Subject
+from dbsafety.typestate.relation import Question, Relation, Start, Subject
 from dbsafety.typestate.search import Search
-from dbsafety.typestate.values import Evaluator, Handle, Key, Mode
+from dbsafety.typestate.values import Evaluator, Handle, Key
 
-_ROUNDS = 4
+_ROUNDS = 12
 _MAX_DEPTH = 40
 _MAX_REACH = 60
-_Call = tuple[int, Key, str, Mode, tuple[tuple[str, bool], ...], Start, State]
+_UNKNOWN: Relation = frozenset()
 
 
 class Summaries:
     """The state relations of a program's functions.
 
-    A recursive call is answered with what is known so far; the call that closes the cycle repeats until nothing
-    changes, at most four rounds, after which the answer is empty, which means unknown. What was found inside the cycle
-    is kept until then only. `exhausted` counts budgets that were hit.
+    An answer that met a budget is empty, which means unknown. `exhausted` counts budgets that were hit.
     """
 
     def __init__(self, resolver: Evaluator, frames: Frames) -> None:
         self.resolver = resolver
         self._shared = frames
-        self.exhausted = 0
         self._frames: dict[int, Frame] = {}
-        self._known: dict[_Call, Relation] = {}
-        self._open: dict[_Call, tuple[Relation, int]] = {}
-        self._partial: dict[_Call, tuple[Relation, int]] = {}
-        self._lowest_cut = _MAX_DEPTH
-        self._returns: dict[int, bool] = {}
+        self._over_budget = 0
+        self._relations: Fixpoint[Question, Relation] = Fixpoint(
+            frames.memory, frames.relations, _UNKNOWN, depth=_MAX_DEPTH, rounds=_ROUNDS, unsettled=_UNKNOWN
+        )
+        self._returns: Fixpoint[int, bool] = Fixpoint(
+            frames.memory, frames.returns, True, depth=_MAX_DEPTH, rounds=_ROUNDS, unsettled=True
+        )
+
+    @property
+    def exhausted(self) -> int:
+        """How many budgets were hit."""
+        return self._over_budget + self._relations.exhausted
+
+    def give_up(self) -> None:
+        """Count a search over the budget."""
+        self._over_budget += 1
 
     def frame(self, function: FunctionInfo) -> Frame:
         """The function with its graph and facts."""
@@ -46,51 +55,16 @@ class Summaries:
     def relation(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
         """The ways out of `function` for the connection when it starts in `state`; empty when a budget was hit."""
         handle = subject.handle
-        call = (id(function), subject.key, handle.driver, handle.mode, subject.flags, start, state)
-        known = self._known.get(call)
-        if known is not None:
-            return known
-        pending = self._open.get(call) or self._partial.get(call)
-        if pending is not None:
-            self._lowest_cut = min(self._lowest_cut, pending[1])
-            return pending[0]
-        depth = len(self._open)
-        if depth >= _MAX_DEPTH:
-            self.exhausted += 1
-            return frozenset()
-        outer_cut, self._lowest_cut = self._lowest_cut, _MAX_DEPTH
-        self._open[call] = (frozenset(), depth)
-        try:
-            result = self._solve(call, depth, function, subject, start, state)
-        finally:
-            del self._open[call]
-        if self._lowest_cut >= depth:
-            self._known[call] = result
-            self._lowest_cut = outer_cut
-        else:
-            self._partial[call] = (result, self._lowest_cut)
-            self._lowest_cut = min(self._lowest_cut, outer_cut)
-        return result
+        question = (id(function), subject.key, handle.driver, handle.mode, subject.flags, start, state)
+        return self._relations.ask(question, lambda: self._ways_out(function, subject, start, state))
 
-    def _solve(
-        self, call: _Call, depth: int, function: FunctionInfo, subject: Subject, start: Start, state: State
-    ) -> Relation:
-        """Run the function; when the answer needed itself, again with what is known so far until nothing changes."""
-        for _ in range(_ROUNDS):
-            search = self.search(function, subject)
-            search.run(start, state)
-            if search.over_budget:
-                self.exhausted += 1
-                return frozenset()
-            result = frozenset(search.exits)
-            if self._lowest_cut > depth:
-                return result
-            self._partial = {key: value for key, value in self._partial.items() if value[1] < depth}
-            if result == self._open[call][0]:
-                return result
-            self._open[call] = (result, depth)
-        self.exhausted += 1
-        return frozenset()
+    def _ways_out(self, function: FunctionInfo, subject: Subject, start: Start, state: State) -> Relation:
+        search = self.search(function, subject)
+        search.run(start, state)
+        if search.over_budget:
+            self._relations.give_up()
+            return _UNKNOWN
+        return frozenset(search.exits)
 
     def search(self, function: FunctionInfo, subject: Subject) -> Search:
         """A run over `function` for the connection, not yet started."""
@@ -122,11 +96,7 @@ class Summaries:
 
     def returns(self, function: FunctionInfo) -> bool:
         """Whether the function can end without an exception at all."""
-        known = self._returns.get(id(function))
-        if known is None:
-            self._returns[id(function)] = True
-            known = self._returns[id(function)] = self._can_return(function)
-        return known
+        return self._returns.ask(id(function), lambda: self._can_return(function))
 
     def _can_return(self, function: FunctionInfo) -> bool:
         cfg = self.frame(function).cfg

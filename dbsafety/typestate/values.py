@@ -36,6 +36,8 @@ class Key(NamedTuple):
 class Mode(Enum):
     """Whether the connection was made to commit by itself."""
 
+    __hash__ = object.__hash__
+
     TRANSACTION = "transaction"
     AUTOCOMMIT = "autocommit"
     UNKNOWN = "unknown"
@@ -127,7 +129,7 @@ class ManagerKind(Enum):
     GENERATOR = "generator"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Manager:
     """A context manager; `inner` is what it wraps (CLOSING, NULL), `function` the generator, `call` its making."""
 
@@ -171,6 +173,9 @@ class Evaluator(Protocol):
 
     def parameter(self, function: FunctionInfo, name: str) -> frozenset[Value]:
         """What a parameter may be."""
+
+    def is_final(self) -> bool:
+        """Whether an answer that is empty so far will stay so: only then may something else take its place."""
 
 
 def handles(values: Iterable[Value]) -> tuple[Handle, ...]:
