@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from dbsafety.facts.scopes import Scope
 from dbsafety.typestate.values import EMPTY, Class, Elements, Evaluator, External, Handle, Instance, Key, Mode, Value
@@ -32,11 +33,7 @@ def annotated(resolver: Evaluator, node: ast.expr | None, scope: Scope, key: Key
         return EMPTY
     match node:
         case ast.Constant(value=str() as text):
-            try:
-                parsed = ast.parse(text, mode="eval").body
-            except (SyntaxError, ValueError):
-                return EMPTY
-            return annotated(resolver, parsed, scope, key, depth + 1)
+            return annotated(resolver, _quoted(text), scope, key, depth + 1)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return annotated(resolver, left, scope, key, depth + 1) | annotated(resolver, right, scope, key, depth + 1)
         case ast.Subscript(value=value, slice=inner):
@@ -44,6 +41,15 @@ def annotated(resolver: Evaluator, node: ast.expr | None, scope: Scope, key: Key
         case ast.Name() | ast.Attribute():
             return _named(resolver, node, scope, key)
     return EMPTY
+
+
+@cache
+def _quoted(text: str) -> ast.expr | None:
+    """The expression in quotes, kept for good: the resolver knows expressions by identity."""
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
 
 
 def _subscript(
