@@ -168,7 +168,7 @@ class TaskQueue(MemoryStore):
             n,
             rules.lease,
             solo,
-            max(1, rules.max_lost - 1),
+            rules.suspect,
             relaxed,
         )
 

@@ -21,14 +21,7 @@ from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.ops.notify import notify, watchdog_seconds
 from dbsafety_runtime.storage import migrate
-from dbsafety_runtime.storage.errors import (
-    CommitUnknown,
-    Disconnected,
-    Rejected,
-    ResourceExhausted,
-    Retryable,
-    StorageFault,
-)
+from dbsafety_runtime.storage.errors import TRANSIENT, Rejected, ResourceExhausted, StorageFault
 from dbsafety_runtime.storage.pg import JITTER, Target
 from dbsafety_runtime.storage.uow import Store
 
@@ -195,7 +188,7 @@ class Worker:
             return
         try:
             turn = self._settle(room, solo=solo)
-        except (Retryable, Disconnected, ResourceExhausted, CommitUnknown) as fault:
+        except TRANSIENT as fault:
             self._degrade(fault)
             return
         self._record(turn)
