@@ -29,13 +29,7 @@ class Slots:
     """
 
     def __init__(
-        self,
-        queue: TaskQueue,
-        handlers: Mapping[str, Handler],
-        *,
-        size: int,
-        batch: int,
-        lead: Callable[[], None],
+        self, queue: TaskQueue, handlers: Mapping[str, Handler], *, size: int, batch: int, lead: Callable[[], None]
     ) -> None:
         self._handlers, self._store, self._queue = handlers, queue.store, queue
         self._lead, self._batch = lead, batch
