@@ -93,3 +93,20 @@ def _inside(body: list[ast.stmt]) -> Iterator[ast.AST]:
             continue
         yield node
         pending.extend(reversed(list(ast.iter_child_nodes(node))))
+
+
+def blocks(view: FunctionView, spec: DriverSpec) -> Iterator[tuple[ast.expr, list[ast.stmt]]]:
+    """The blocks of the framework in this body with their statements: `with atomic():`, and the decorated function."""
+    node = view.info.node
+    for item in view.frame.items():
+        outer = view.parents.get(id(item))
+        if isinstance(outer, ast.With | ast.AsyncWith) and _is_block(view, item.context_expr, view.scope, spec):
+            yield item.context_expr, outer.body
+    decorator = _decorator(view, view.info, spec)
+    if decorator is not None and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        yield decorator, node.body
+
+
+def calls_inside(body: list[ast.stmt]) -> list[ast.Call]:
+    """The calls of the statements in the order of the source, without those of functions that they define."""
+    return [node for node in _inside(body) if isinstance(node, ast.Call)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Sequence
 from enum import Enum
+from pathlib import PurePath
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.facts.constants import text_of
 from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.facts.sql import Verb
 from dbsafety.rules.view import FunctionView, ModuleView
-from dbsafety.typestate.values import External, Key
+from dbsafety.typestate.values import External, Function, Key, handles
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
 _CONCURRENT = ("threading", "concurrent", "multiprocessing", "asyncio", "flask", "fastapi", "django", "socketserver")
@@ -31,7 +32,11 @@ class Place(Enum):
 
 
 def place_of(view: FunctionView, call: ast.Call) -> Place:
-    """What the first argument of an opening call says about the database."""
+    """What the first argument of an opening call says about the database, or of those of the function it calls."""
+    if view.constructor(call) is None:
+        places = _places_inside(view, call)
+        if len(places) == 1:
+            return places.pop()
     argument = next((k.value for k in call.keywords if k.arg == "database"), call.args[0] if call.args else None)
     text = _said_by_test(view, call, argument) if argument is not None else None
     text = text if text is not None else text_of(argument, view.scope)
@@ -46,6 +51,27 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
     if argument is not None and _is_temporary(view, argument):
         return Place.TEMPORARY
     return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
+
+
+def _places_inside(view: FunctionView, call: ast.Call) -> set[Place]:
+    """What is known of the databases that a project function opens and returns."""
+    found: set[Place] = set()
+    for callee in view.resolver.evaluate(call.func, view.scope):
+        if not isinstance(callee, Function):
+            continue
+        maker = FunctionView(view.module, callee.info)
+        returned = (maker.resolver.evaluate(r.value, maker.scope) for r in callee.info.returns)
+        keys = {handle.key for values in returned for handle in handles(values)}
+        calls = (inner for inner, op in maker.ops() if op.opens and op.key in keys)
+        found |= {place_of(maker, inner) for inner in calls if maker.constructor(inner) is not None}
+    return found
+
+
+def is_upgrade(path: str) -> bool:
+    """Whether a file brings a database up to date, as its name or its folder says: it runs once, before others open
+    the database, and ends the program when it fails.
+    """
+    return any(part.lower().startswith("migrat") for part in PurePath(path).parts[-2:])
 
 
 def _said_by_test(view: FunctionView, call: ast.Call, argument: ast.expr) -> str | None:
@@ -71,7 +97,8 @@ def _rebound(suite: Sequence[ast.stmt], argument: ast.expr) -> bool:
 
 def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb]) -> bool:
     """Whether the function keeps the connection to itself and every statement it sends is known to be one of those."""
-    if any(key in facts.passed for _, facts in view.calls()):
+    given = [call for call, facts in view.calls() if key in facts.passed]
+    if not all(view.is_external(call.func, "contextlib.closing") for call in given):
         return False
     sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)]
     return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb in verbs for op in sent)

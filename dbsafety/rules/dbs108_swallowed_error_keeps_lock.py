@@ -54,14 +54,16 @@ goes first in the handler, guarded by the driver's error class. There is no fix 
 earlier rows would be lost.
 
 ## Limits
-SQL whose text is not known is not taken for a write.
+SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, and nothing
+was written before the statement that fails, its transaction is the caller's, who ends it as after a success: such
+findings have low confidence, hence are not shown by default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbsafety.model.finding import Finding, Severity
+from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.databases import is_private
 from dbsafety.rules.handlers import Verdict, verdict
@@ -69,7 +71,8 @@ from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
-from dbsafety.typestate.report import End
+from dbsafety.typestate.automaton import Tx
+from dbsafety.typestate.report import End, Swallow
 
 RULE = Rule(
     code="DBS108",
@@ -98,9 +101,21 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{place(failing)} but leaves the transaction of {name} open: it keeps the write lock, so other "
             f"connections fail with '{swallow.spec.locked_error}', and a later commit stores the half that succeeded; "
             "roll back first in the handler",
-            confidence=view.confidence(swallow),
+            confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.FUNCTION),
             fix=plan,
             fix_refusal=refusal,
             scope=view.name,
         )
+
+
+def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
+    """Low where the transaction belongs to a caller: the function leaves it open after a success as well."""
+    key = swallow.subject.key
+    search = view.follow(swallow.subject.handle, key)
+    ended = any(
+        node.state.tx is Tx.OPEN
+        and any(after.state.tx in (Tx.IDLE, Tx.CLOSED) and after.flight is None for after in search.successors(node))
+        for node in tuple(search.parents)
+    )
+    return view.confidence(swallow) if ended or swallow.dirty else Confidence.LOW

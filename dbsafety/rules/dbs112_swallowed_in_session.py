@@ -56,8 +56,9 @@ where no name in scope is sure to be the session.
 
 ## Limits
 What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on
-every database, so such findings have medium confidence. A rollback made by a framework after the request is seen for
-`Depends` alone.
+every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known
+and the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
+by a framework after the request is seen for `Depends` alone.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import handed_in, used_by_callers
+from dbsafety.rules.sessions import goes_on_after_errors, handed_in, speaks_of_postgresql, used_by_callers
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.ops import Op
@@ -113,6 +114,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
 def _matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
     """Whether what follows does harm: somebody can still use the session, or the commit loses something."""
     key = swallow.subject.key
+    if _by_statement(view, swallow, end) and goes_on_after_errors(view.module):
+        return False
     if end is End.FUNCTION:
         if key.kind == "param":
             return not handed_in(view, key.name) and used_by_callers(view, key.name)
@@ -128,7 +131,10 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
     plan, refusal = plan_rollback(view, swallow)
     confidence = view.confidence(swallow)
     lent = end is End.FUNCTION and swallow.subject.key.kind == "param"
-    if lent or _by_statement(view, swallow, end):
+    stated = _by_statement(view, swallow, end)
+    if lent and stated and not speaks_of_postgresql(view.module):
+        confidence = Confidence.LOW
+    elif lent or stated:
         confidence = confidence.at_most(Confidence.MEDIUM)
     return RULE.at(
         view.path,

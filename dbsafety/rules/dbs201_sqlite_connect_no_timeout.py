@@ -5,7 +5,8 @@
 
 It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
 sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
-`factory`. In test files, and in a script that only reads, it has low confidence, hence is not shown by default.
+`factory`. It has low confidence, hence is not shown by default, in test files, in migrations, and for a connection that
+only reads and ends with its function.
 
 ## Why it matters
 A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is
@@ -49,7 +50,7 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, only_sends, place_of
+from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
 from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -79,7 +80,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if view.module.is_script and not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,)):
+        reads = not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
+        if reads or is_upgrade(view.path):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout

@@ -5,8 +5,8 @@ A connection that a function opens and closes itself, where the error of a state
 error leaves the function, or a handler ends it without closing.
 
 It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
-given to a pool, for `:memory:`, in module-level code, and in scripts that only run and end. A SQLite connection that
-only sends VACUUM, PRAGMA or CREATE has low confidence: it holds no lock.
+given to a pool, for `:memory:` and `mode=ro`, in module-level code, and in scripts that only run and end. Migrations
+have low confidence, and so has a SQLite connection that only sends VACUUM, PRAGMA or CREATE: it holds no lock.
 
 ## Why it matters
 The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
@@ -58,7 +58,7 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, only_sends, place_of
+from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
 from dbsafety.rules.leaks import is_kept, leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -101,7 +101,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
         ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE):
+        if is_upgrade(view.path) or (op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE)):
             confidence = Confidence.LOW
         reads = only_sends(view, op.key, (Verb.READ,))
         if reads:

@@ -1,13 +1,46 @@
-"""Questions about sessions that a function gets as an argument: who closes them, and who uses them afterwards."""
+"""Questions about sessions: who closes and who uses one that is handed in, and which database a module speaks of."""
 
 from __future__ import annotations
 
 import ast
 
-from dbsafety.rules.view import FunctionView
+from dbsafety.facts.scopes import BindKind
+from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.parameters import argument_for, default_of
 from dbsafety.typestate.values import Function, Handle, handles
+
+_POSTGRESQL = frozenset({"postgresql", "postgres", "psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"})
+_OTHERS = frozenset(
+    {
+        *("aiomysql", "asyncmy", "mariadb", "mysql", "mysqlclient", "mysqldb", "pymysql"),
+        *("aiosqlite", "sqlite", "sqlite3", "cx_oracle", "oracle", "oracledb", "mssql", "pymssql", "pyodbc"),
+    }
+)
+
+
+def goes_on_after_errors(module: ModuleView) -> bool:
+    """Whether all databases that the module speaks of go on in a transaction one of whose statements has failed."""
+    spoken = databases_of(module)
+    return bool(spoken & _OTHERS) and not spoken & _POSTGRESQL
+
+
+def speaks_of_postgresql(module: ModuleView) -> bool:
+    """Whether the module names PostgreSQL or a driver of it."""
+    return bool(databases_of(module) & _POSTGRESQL)
+
+
+def databases_of(module: ModuleView) -> frozenset[str]:
+    """The databases, drivers and dialects that the module imports or names in a URL or in SQL, in lower case."""
+    index = module.index
+    bound = (b.dotted for found in index.scope.bindings.values() for b in found if b.kind is BindKind.IMPORT)
+    words = {part for dotted in (*bound, *index.imported) for part in dotted.lower().split(".")}
+    for node in ast.walk(index.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            scheme, separator, _ = node.value.lower().partition("://")
+            words.update(scheme.split("+") if separator else ())
+            words.update({"sqlite"} if "sqlite_master" in node.value.lower() else ())
+    return frozenset(words & (_POSTGRESQL | _OTHERS))
 
 
 def handed_in(view: FunctionView, name: str) -> bool:

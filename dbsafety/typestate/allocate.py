@@ -13,6 +13,7 @@ from dbsafety.typestate.values import (
     Class,
     Evaluator,
     External,
+    Function,
     Handle,
     Instance,
     Key,
@@ -91,10 +92,51 @@ def opening_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: Driver
         if switch.by is not Switch.KEYWORD:
             continue
         for keyword in call.keywords:
-            if keyword.arg == switch.name:
-                told = told_mode(resolver, keyword.value, scope, spec, switch)
+            values = [keyword.value] if keyword.arg == switch.name else []
+            if keyword.arg is None:
+                values = list(_spread(resolver, keyword.value, scope, switch.name))
+            for value in values:
+                told = told_mode(resolver, value, scope, spec, switch)
                 mode = mode if told is None else told
     return switched_mode(resolver, call, scope, spec) or mode
+
+
+def _spread(resolver: Evaluator, node: ast.expr, scope: Scope, name: str) -> Iterator[ast.expr]:
+    """What the mapping given as `**node` holds under `name`, as far as this function, and the one that makes the
+    mapping, put it there.
+    """
+    if not isinstance(node, ast.Name) or scope.function is None:
+        yield from _held_in(node, name)
+        return
+    for binding in scope.bindings.get(node.id, ()):
+        if isinstance(binding.value, ast.Call):
+            for value in resolver.evaluate(binding.value.func, scope):
+                if isinstance(value, Function):
+                    yield from _held_in(value.info.node, name)
+        if binding.value is not None:
+            yield from _held_in(binding.value, name)
+    yield from (v for target, v in _stored_in(scope.function.node, name) if ast.unparse(target.value) == node.id)
+
+
+def _held_in(node: ast.AST, name: str) -> Iterator[ast.expr]:
+    """The values that displays, `dict(name=...)` and assignments to a key inside `node` give to `name`."""
+    for part in ast.walk(node):
+        match part:
+            case ast.Dict(keys=keys, values=values):
+                pairs = zip(keys, values, strict=True)
+                yield from (v for k, v in pairs if isinstance(k, ast.Constant) and k.value == name)
+            case ast.Call(func=ast.Name(id="dict"), keywords=keywords):
+                yield from (keyword.value for keyword in keywords if keyword.arg == name)
+    yield from (value for _, value in _stored_in(node, name))
+
+
+def _stored_in(node: ast.AST, name: str) -> Iterator[tuple[ast.Subscript, ast.expr]]:
+    """The assignments `mapping[name] = value` inside `node`."""
+    for part in ast.walk(node):
+        for target in part.targets if isinstance(part, ast.Assign) else ():
+            match target:
+                case ast.Subscript(slice=ast.Constant(value=value)) if value == name and isinstance(part, ast.Assign):
+                    yield target, part.value
 
 
 def switched_mode(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpec) -> Mode | None:

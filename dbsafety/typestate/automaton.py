@@ -89,8 +89,10 @@ def perform(spec: DriverSpec, effect: Effect, state: State, statement: Statement
     if state.tx is Tx.CLOSED:
         return _on_closed(effect, state)
     match effect:
-        case Effect.EXECUTE | Effect.SCRIPT:
+        case Effect.EXECUTE:
             return _execute(spec, state, statement)
+        case Effect.SCRIPT:
+            return _script(spec, state, statement)
         case Effect.COMMIT:
             return _commit(spec, state)
         case Effect.ROLLBACK:
@@ -126,6 +128,16 @@ def _execute(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
     if verb is Verb.BEGIN and state.tx is Tx.IDLE:
         return Outcome((_open(state),), ((Raised.DB, state),))
     return _aborting(state, verb) if spec.aborts else _locking(spec, state, statement)
+
+
+def _script(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
+    """What is pending is committed first; each statement is then final at once, unless the text begins a transaction
+    and does not end it (C8a).
+    """
+    outcome = _commit(spec, state)
+    if statement.verb is not Verb.BEGIN:
+        return outcome
+    return Outcome(tuple(_open(after) for after in outcome.normal), outcome.raised, outcome.seen)
 
 
 def _aborting(state: State, verb: Verb) -> Outcome:

@@ -196,7 +196,7 @@ class Effects:
     def enter(self, item: ast.withitem, state: State) -> Transfer:
         """Entering a `with` item."""
         states: tuple[State, ...] = (state,)
-        raised: list[tuple[Raised, State]] = [(Raised.OTHER, state)]
+        raised: list[tuple[Raised, State]] = [*_other(state)]
         seen: list[Seen] = []
         for block in self.frame.blocks(item):
             steps = [self._enter_block(block, current) for current in states]

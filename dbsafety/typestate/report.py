@@ -16,6 +16,7 @@ from dbsafety.typestate.lifetime import dies_with_owner
 from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.summaries import Summaries
+from dbsafety.typestate.translated import may_meet
 from dbsafety.typestate.values import Key, handles
 
 
@@ -123,15 +124,17 @@ def _collect(
             continue  # the error is still on its way: not swallowed, see DBS104
         if sight.what is Seen.COMMIT:
             if search.spec.aborts or not _of_its_own(search, sight.node):
-                _note(search, function, found, sight.node, End.COMMIT)
+                _note(summaries, search, function, found, sight.node, End.COMMIT)
         elif search.spec.aborts:
-            _note(search, function, found, sight.node, _later(search, sight.node) if state.left else End.INSIDE)
+            _note(
+                summaries, search, function, found, sight.node, _later(search, sight.node) if state.left else End.INSIDE
+            )
     end = search.frame.cfg.return_end
     left = [node for node in search.parents if node.step == end and node.state.tx is Tx.FAILED]
     left = [node for node in left if node.state.left and node.state.by >= 0]
     lives = bool(left) and outlives(summaries, function, search.subject)
     for node in left:
-        _note(search, function, found, node, End.FUNCTION if lives else End.DROPPED)
+        _note(summaries, search, function, found, node, End.FUNCTION if lives else End.DROPPED)
 
 
 def _is_probe(search: Search, node: Node) -> bool:
@@ -153,22 +156,39 @@ def _later(search: Search, node: Node) -> End:
     return End.RETRY if again else End.STATEMENT
 
 
-def _note(search: Search, function: FunctionInfo, found: dict[tuple[int, Key], Swallow], node: Node, end: End) -> None:
+def _note(
+    summaries: Summaries,
+    search: Search,
+    function: FunctionInfo,
+    found: dict[tuple[int, Key], Swallow],
+    node: Node,
+    end: End,
+) -> None:
     by = node.state.by
     key = (by, search.subject.key)
     step = search.steps[by] if by >= 0 else None
     swallow = found.get(key)
-    if swallow is None:
-        handler = _what_ends(step) if step is not None else None
-        swallow = found[key] = Swallow(function, search.subject, search.spec, handler, step)
-    swallow.dirty = swallow.dirty or node.state.dirty
-    if end in swallow.paths:
+    if swallow is not None and end in swallow.paths:
+        swallow.dirty = swallow.dirty or node.state.dirty
         return
     path = search.path(node)
-    swallow.paths[end] = [search.steps[point.step] for point in path]
     failing = _failing(search, path)
+    handler = _what_ends(step) if step is not None else None
+    if swallow is None:
+        if failing is not None and not _can_end(summaries, search, failing, handler):
+            return
+        swallow = found[key] = Swallow(function, search.subject, search.spec, handler, step)
+    swallow.dirty = swallow.dirty or node.state.dirty
+    swallow.paths[end] = [search.steps[point.step] for point in path]
     if failing is not None:
         swallow.fails[end] = failing
+
+
+def _can_end(summaries: Summaries, search: Search, failing: Step, handler: ast.AST | None) -> bool:
+    attempts = [attempt for attempt in failing.tries if handler in attempt.handlers]
+    if not attempts or not isinstance(handler, ast.ExceptHandler):
+        return True
+    return may_meet(summaries, search.frame, attempts[0], handler)
 
 
 def _of_its_own(search: Search, node: Node) -> bool:

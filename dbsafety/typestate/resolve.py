@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.drivers.table import DriverTable
+from dbsafety.facts.reaching import reaching
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.typestate import allocate, attributes, calls, containers, evidence, managers, parameters
 from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.fixpoint import Fixpoint
 from dbsafety.typestate.memory import Memory, Store
-from dbsafety.typestate.reaching import reaching
 from dbsafety.typestate.values import (
     EMPTY,
     LIMIT,

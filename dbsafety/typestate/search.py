@@ -130,7 +130,7 @@ class Search:
             case StepKind.DISPATCH:
                 yield from self._dispatch(node, step)
             case StepKind.RAISE:
-                yield self.raised(node, self._kind_raised(node, step), node.state)
+                yield from self._raise(node, step)
             case StepKind.RESUME if step.why is Why.RAISE:
                 yield self.raised(node, node.aside[-1] if node.aside else Raised.OTHER, node.state)
             case StepKind.BIND if step.node is not None:
@@ -245,6 +245,11 @@ class Search:
         source = self.steps[node.step]
         index = source.exc if source.exc is not None else self.frame.cfg.raise_end
         return Node(index, state, kind, _carried(source, self.steps[index], node))
+
+    def _raise(self, node: Node, step: Step) -> Iterator[Node]:
+        """A `raise`, or an assertion that fails; a handler is not judged by what it takes for granted."""
+        if not (isinstance(step.node, ast.Assert) and node.state.tx is Tx.FAILED):
+            yield self.raised(node, self._kind_raised(node, step), node.state)
 
     def _kind_raised(self, node: Node, step: Step) -> Raised:
         """The kind of a `raise`: the one set aside for a bare one, else told by the class."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FOREIGN = {"libcst", "astroid", "pylint", "flake8", "multiprocessing", "yaml"}
+FOREIGN = {"libcst", "astroid", "pylint", "flake8", "multiprocessing", "yaml", "sqlparse"}
 DRIVERS = {"psycopg2", "psycopg", "psycopg_pool", "sqlite3", "_sqlite3", "asyncpg", "aiosqlite", "sqlalchemy", "django"}
 SOURCE = """\
 import sqlite3
@@ -41,6 +41,24 @@ def test_no_heavy_imports(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert "dbsafety.cli.main" in modules
     assert {name for name in modules if name.split(".")[0] in FOREIGN | DRIVERS} == set()
     assert "concurrent.futures.process" not in modules
+
+
+def test_sqlparse_is_imported_once_there_is_sql_to_read(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE, encoding="utf-8")
+    (tmp_path / "b.py").write_text(SOURCE.replace("execute(sql)", 'execute("SELECT 1")'), encoding="utf-8")
+
+    assert "sqlparse" not in imported(tmp_path, "check", "a.py")[1]
+    assert "sqlparse" in imported(tmp_path, "check", "b.py")[1]
+
+
+def test_flake8_does_without_sqlparse_where_there_is_no_sql(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(SOURCE, encoding="utf-8")
+    command = [sys.executable, "-X", "importtime", "-m", "flake8", "--isolated", "--select=DBS", "-j1", "a.py"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "dbsafety.adapters.host" in done.stderr
+    assert "sqlparse" not in done.stderr
 
 
 def test_fix_without_anything_to_fix_does_without_libcst(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 
 THIRD_PARTY = {
     "libcst": ("fix",),
+    "sqlparse": ("facts",),
     "flake8": ("adapters",),
     "pylint": ("adapters",),
     "astroid": ("adapters",),

@@ -23,6 +23,13 @@ for each in ("a", "b"):
 
 class Store:
     INSERT = "INSERT INTO item VALUES (?)"
+    def __init__(self):
+        self.query = QUERY + " WHERE id = ?"
+        self.twice = "SELECT 1"
+        self.grown = "SELECT 1"
+        self.grown += " FROM item"
+    def change(self):
+        self.twice = "SELECT 2"
     def add(self, name):
         return WANTED
 """
@@ -52,12 +59,34 @@ def text_in_method(expression: str) -> str | None:
         ('f"DROP TABLE {name}"', "DROP TABLE {}"),
         ('"SELECT " + name', "SELECT {}"),
         ("name + name", None),
-        ('"SELECT %s" % name', "SELECT %s"),
+        ('"SELECT %s" % name', "SELECT {}"),
+        ('"SELECT %s, %d, %%s FROM %s" % (name, 7, TABLE)', "SELECT {}, {}, %s FROM item"),
+        ('"SELECT %s FROM %s" % pair', "SELECT {} FROM {}"),
+        ('"SELECT %(a)s FROM %(t)-10s" % {"a": TABLE, "t": TABLE}', "SELECT item FROM item"),
+        ('"SELECT %(a)s FROM %(t)s" % names', "SELECT {} FROM {}"),
+        ('QUERY % name + " LIMIT 1"', "SELECT * FROM item LIMIT 1"),
         ('"SELECT {}".format(name)', "SELECT {}"),
         ('" SELECT 1 ".strip()', " SELECT 1 "),
+        ('"SELECT {} FROM {}".format(name, TABLE)', "SELECT {} FROM item"),
+        ('"SELECT {1} FROM {0}, {x!r}, {{}}".format(TABLE, name, x=TABLE)', "SELECT {} FROM item, {}, {}"),
+        ('"SELECT {a} FROM {t}".format(t=TABLE, **others)', "SELECT {} FROM item"),
+        ('"SELECT {} FROM {}".format(TABLE, *others)', "SELECT {} FROM {}"),
+        ('("{} ".format(name) + "FROM {}").format(TABLE)', "{} FROM {}"),
         ('sql.SQL("SELECT {}").format(name)', "SELECT {}"),
+        (
+            'sql.SQL("SELECT * FROM {} WHERE {} = {}").format(sql.Identifier("a", TABLE), sql.Identifier(name), lit)',
+            'SELECT * FROM "a"."item" WHERE "{}" = {}',
+        ),
+        ('sql.SQL("VALUES ({}, {p})").format(sql.Literal(1), p=sql.Placeholder())', "VALUES (%s, %s)"),
+        ('sql.Composed([sql.SQL("SELECT * FROM "), sql.Identifier("t"), name])', 'SELECT * FROM "t"{}'),
+        ('" ".join(["SELECT", name, "FROM", TABLE])', "SELECT {} FROM item"),
+        ('sql.SQL(", ").join(columns)', None),
+        ('f"SELECT {1} FROM {TABLE!s}"', "SELECT {} FROM item"),
         ('textwrap.dedent("SELECT 1")', "SELECT 1"),
         ("self.INSERT", "INSERT INTO item VALUES (?)"),
+        ("self.query", "SELECT * FROM item WHERE id = ?"),
+        ("self.twice", None),
+        ("self.grown", None),
         ("self.other", None),
         ("build(name)", None),
         ("17", None),
@@ -70,3 +99,41 @@ def test_texts(expression: str, text: str | None) -> None:
 def test_long_sums_are_left_alone() -> None:
     assert text_in_method(" + ".join(['"a"'] * 150)) == "a" * 150
     assert text_in_method(" + ".join(['"a"'] * 250)) is None
+
+
+FLOW = """
+def run(name):
+    sql = "SELECT 1 FROM item"
+    first = use(sql)
+    sql = "INSERT INTO item"
+    sql += " (name)"
+    sql += name
+    second = use(sql)
+    if name:
+        sql = "DELETE FROM item"
+        third = use(sql)
+    fourth = use(sql)
+
+def grow(name):
+    sql = "SELECT 2"
+    if name:
+        sql += " WHERE x"
+    use(sql)
+    def inner():
+        return use(sql)
+"""
+
+
+def test_the_text_of_a_name_is_what_it_is_bound_to_where_it_stands() -> None:
+    index = gather(ast.parse(FLOW), "m.py", "m")
+    calls = [(call, info.scope) for info in index.functions for call in info.calls]
+    uses = [pair for pair in calls if isinstance(pair[0].func, ast.Name) and pair[0].func.id == "use"]
+
+    assert [text_of(call.args[0], scope) for call, scope in sorted(uses, key=lambda pair: pair[0].lineno)] == [
+        "SELECT 1 FROM item",
+        "INSERT INTO item (name){}",
+        "DELETE FROM item",
+        None,
+        "SELECT 2 {}",
+        "SELECT 2 {}",
+    ]

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -84,16 +84,9 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_i
     handlers = load((*settings.handlers, *modules))
     if settings.shell_allow:
         handlers["shell"] = shell_handler(settings.shell_allow)
+    shared = ("assignee", "concurrency", "batch", "grace", "stall", "session_lock")
     options = WorkerOptions(
-        assignee=settings.assignee,
-        concurrency=settings.concurrency,
-        batch=settings.batch,
-        grace=settings.grace,
-        stall=settings.stall,
-        once=once,
-        session_lock=settings.session_lock,
-        worker_id=worker_id or uuid4(),
-        policy=settings.policy(),
+        once=once, worker_id=worker_id or uuid4(), policy=settings, **{name: getattr(settings, name) for name in shared}
     )
     LOG.info("settings", **describe(settings))
     with database(settings, start=True) as target:
@@ -177,14 +170,12 @@ def status(settings: Settings, *, as_json: bool, watch: float | None) -> int:
     """Show tasks by state, the oldest due, lease lag, workers and last failures."""
     with _store(settings) as store:
         if as_json:
-            click.echo(json.dumps(inspect.status(store).as_json(), default=str))
-        elif watch is None:
-            Console().print(views.status(inspect.status(store)))
-        else:
-            with Live(views.status(inspect.status(store))) as live:
-                while True:
-                    time.sleep(watch)
-                    live.update(views.status(inspect.status(store)))
+            click.echo(json.dumps(asdict(inspect.status(store)), default=str))
+            return 0
+        with Live(views.status(inspect.status(store))) as live:
+            while watch is not None:
+                time.sleep(watch)
+                live.update(views.status(inspect.status(store)))
     return 0
 
 
@@ -202,7 +193,7 @@ def reset_stuck(
         if force and not dry_run:
             moved = queue.move(store, force, event="forced")
             return _report(force, moved, "handed back", "is not running")
-        found = queue.rescue(store, settings.policy(), worker=worker, older=_seconds(older_than), dry=dry_run)
+        found = queue.rescue(store, settings, worker=worker, older=_seconds(older_than), dry=dry_run)
     for task_id, state in found:
         click.echo(f"{task_id} {state}")
     click.echo(f"{len(found)} stuck tasks {'found' if dry_run else 'reset'}", err=True)

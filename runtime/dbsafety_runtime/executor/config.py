@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,8 @@ NEEDS: Final = "give --dsn-service, DBSAFETY_EXECUTOR_DSN or the setting executo
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """`[executor]` of the TOML file or DBSAFETY_EXECUTOR_*; times in seconds."""
+class Settings(Policy):
+    """`[executor]` of the TOML file or DBSAFETY_EXECUTOR_*: the queue's policy and the rest; times in seconds."""
 
     dsn: str = ""
     service: str = ""
@@ -32,13 +32,6 @@ class Settings:
     shell_allow: tuple[str, ...] = ()
     concurrency: int = 1
     batch: int = 1
-    lease: float = 30.0
-    heartbeat: float = 5.0
-    poll: float = 1.0
-    max_lost: int = 3
-    backoff: float = 2.0
-    backoff_cap: float = 600.0
-    max_payload: int = 1_000_000
     grace: float = 25.0
     stall: float = 60.0
     start_wait: float = 60.0
@@ -48,13 +41,6 @@ class Settings:
     metrics_port: int | None = None
     log_format: str = "json"
     log_level: str = "info"
-
-    def policy(self) -> Policy:
-        """Return the queue's policy; raises SettingsError for times that cannot work together."""
-        try:
-            return Policy(**{field.name: getattr(self, field.name) for field in fields(Policy)})
-        except ValueError as error:
-            raise SettingsError(f"executor settings: {error}") from error
 
     def target(self, dsn: str) -> Target:
         """Return the target for a DSN; raises SettingsError when libpq cannot read it."""

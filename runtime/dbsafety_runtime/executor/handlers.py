@@ -15,13 +15,7 @@ from dbsafety_runtime.executor.model import Outcome, Task, error_detail
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import log
 from dbsafety_runtime.ops.faults import reach
-from dbsafety_runtime.storage.errors import (
-    CommitRefused,
-    CommitUnknown,
-    Disconnected,
-    ResourceExhausted,
-    Retryable,
-)
+from dbsafety_runtime.storage.errors import TRANSIENT, CommitRefused
 from dbsafety_runtime.storage.uow import Store, Transaction, forbid_open_transaction, reclaim
 
 GROUP: Final = "dbsafety_runtime.handlers"
@@ -133,7 +127,7 @@ def attempt(handlers: Mapping[str, Handler], context: Context) -> Outcome | None
         outcome = Outcome(task, "failed", error_detail(error))
     except Cancelled as error:
         outcome = Outcome(task, "retry" if context.reason == DEADLINE else "handback", error_detail(error))
-    except (Disconnected, Retryable, ResourceExhausted, CommitUnknown) as fault:
+    except TRANSIENT as fault:
         outcome = Outcome(task, "interrupted", error_detail(fault))
     except BaseException as error:
         logger.exception("handler failed", task_id=task.task_id, attempt=task.attempt, kind=task.kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from dbsafety_runtime.storage import migrate
@@ -50,17 +50,13 @@ class WorkerSeen:
 class Status:
     """The queue at one moment; ages in seconds by the database's clock, None when there is no such task."""
 
-    counts: tuple[tuple[str, str, int], ...]
+    counts: tuple[tuple[Any, ...], ...]
     oldest_due: float | None
     oldest_running: float | None
     lease_lag: float | None
     stuck: int
     workers: tuple[WorkerSeen, ...]
     failures: tuple[tuple[Any, ...], ...]
-
-    def as_json(self) -> dict[str, object]:
-        """The status as plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +77,8 @@ def status(store: Store) -> Status:
     """Return the queue's status in one read-only unit of work."""
     with store.read() as tx:
         due, running, lag, stuck = tx.execute(AGES)[0]
-        counts = tuple((row[0], row[1], row[2]) for row in tx.execute(COUNTS))
         workers = tuple(WorkerSeen(*row) for row in tx.execute(WORKERS))
-        return Status(counts, due, running, lag, stuck, workers, tuple(tx.execute(FAILURES)))
+        return Status(tuple(tx.execute(COUNTS)), due, running, lag, stuck, workers, tuple(tx.execute(FAILURES)))
 
 
 def health(store: Store, *, assignee: str | None = None, max_due: float = 60.0) -> Health:

@@ -64,6 +64,11 @@ class Policy:
     backoff_cap: float = 600.0
     max_payload: int = MAX_PAYLOAD
 
+    @property
+    def suspect(self) -> int:
+        """How many lost leases make a task a suspect, which runs alone."""
+        return max(1, self.max_lost - 1)
+
     def __post_init__(self) -> None:
         if not 0 < self.heartbeat * 2 <= self.lease:
             raise ValueError(f"the lease ({self.lease} s) must last at least two heartbeats ({self.heartbeat} s)")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from uuid import UUID
 
 from dbsafety_runtime.executor import statements as sql
 from dbsafety_runtime.executor.listener import ping_channel
@@ -61,13 +60,14 @@ class Pulse(threading.Thread):
         self._store, self._queue, self._policy = queue.store, queue, queue.policy
         self._held, self._on_beat, self._main_advanced = held, on_beat, main_advanced
         self._stall, self._session_lock = stall, session_lock
+        self._values: dict[str, object] = {
+            "owner": str(queue.owner), "assignee": queue.assignee, "host": socket.gethostname(), "pid": os.getpid(),
+            "heartbeat": self._policy.heartbeat, "lock": session_lock, "lease": self._policy.lease,
+            "suspect": self._policy.suspect, "channel": ping_channel(queue.owner),
+        }  # fmt: skip
         self._locked_backend = 0
         self._ending = threading.Event()
         self.advanced = time.monotonic()
-
-    @property
-    def _owner(self) -> UUID:
-        return self._queue.owner
 
     def register(self) -> None:
         """Announce the worker; raises WorkerIdInUse when a living process holds the same id."""
@@ -75,18 +75,10 @@ class Pulse(threading.Thread):
 
     def _announce(self, tx: Transaction) -> None:
         if self._session_lock and self._locked_backend != tx.backend:
-            if not tx.execute(sql.TAKE_LOCK, (str(self._owner),))[0][0]:
-                raise WorkerIdInUse(f"worker id {self._owner} is in use by a living process")
+            if not tx.execute(sql.TAKE_LOCK, self._values)[0][0]:
+                raise WorkerIdInUse(f"worker id {self._queue.owner} is in use by a living process")
             self._locked_backend = tx.backend
-        values: dict[str, object] = {
-            "owner": str(self._owner),
-            "assignee": self._queue.assignee,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "heartbeat": self._policy.heartbeat,
-            "lock": self._session_lock,
-        }
-        tx.execute(sql.REGISTER, values)
+        tx.execute(sql.REGISTER, self._values)
 
     def run(self) -> None:
         """Beat and rescue until stopped; database trouble is logged and tried again."""
@@ -111,15 +103,7 @@ class Pulse(threading.Thread):
         """Renew the leases of all held attempts and say which of them belong to others now."""
         reach("before_heartbeat")
         held = self._held()
-        values: dict[str, object] = {
-            "ids": list(held),
-            "attempts": list(held.values()),
-            "owner": str(self._owner),
-            "lease": self._policy.lease,
-            "assignee": self._queue.assignee,
-            "suspect": max(1, self._policy.max_lost - 1),
-            "channel": ping_channel(self._owner),
-        }
+        values = self._values | {"ids": list(held), "attempts": list(held.values())}
 
         def work(tx: Transaction) -> Beat:
             lost, known, limit, suspects, _ = tx.execute(sql.HEARTBEAT, values)[0]
@@ -151,5 +135,5 @@ class Pulse(threading.Thread):
         """Stop beating and remove the worker's row."""
         self.halt()
         self.join(timeout=20)
-        self._store.run(lambda tx: tx.execute(sql.LEAVE, (str(self._owner),)), repeatable=True)
+        self._store.run(lambda tx: tx.execute(sql.LEAVE, self._values), repeatable=True)
         self._store.close()

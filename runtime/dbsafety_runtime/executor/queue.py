@@ -155,22 +155,10 @@ class TaskQueue(MemoryStore):
         self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool, *, relaxed: bool = False
     ) -> list[Row]:
         rules = self.policy
-        return tx.call(
-            sql.SETTLE_AND_CLAIM,
-            str(self.owner),
-            [outcome.task.task_id for outcome in outcomes],
-            [outcome.task.attempt for outcome in outcomes],
-            [outcome.verdict for outcome in outcomes],
-            [outcome.text() for outcome in outcomes],
-            rules.backoff,
-            rules.backoff_cap,
-            self.assignee,
-            n,
-            rules.lease,
-            solo,
-            max(1, rules.max_lost - 1),
-            relaxed,
-        )
+        rows = [(outcome.task.task_id, outcome.task.attempt, outcome.verdict, outcome.text()) for outcome in outcomes]
+        columns = [[row[position] for row in rows] for position in range(4)]
+        own = (rules.backoff, rules.backoff_cap, self.assignee, n, rules.lease, solo, rules.suspect, relaxed)
+        return tx.call(sql.SETTLE_AND_CLAIM, str(self.owner), *columns, *own)
 
     def rescue(self) -> tuple[tuple[int, str], ...]:
         """Take tasks from dead workers: back to `assigned`, or `dead` after `max_lost` deaths; see `rescue`."""

@@ -106,8 +106,8 @@ INSERT INTO worker (worker_id, assignee, host, pid, heartbeat, session_lock)
 VALUES (%(owner)s, %(assignee)s, %(host)s, %(pid)s, make_interval(secs => %(heartbeat)s), %(lock)s)
 ON CONFLICT (worker_id) DO UPDATE SET seen_at = clock_timestamp(), state = 'running', pid = excluded.pid
 """
-TAKE_LOCK: Final = "SELECT pg_try_advisory_lock(7237, hashtext(%s::text))"
-LEAVE: Final = "DELETE FROM worker WHERE worker_id = %s::uuid"
+TAKE_LOCK: Final = "SELECT pg_try_advisory_lock(7237, hashtext(%(owner)s::text))"
+LEAVE: Final = "DELETE FROM worker WHERE worker_id = %(owner)s::uuid"
 
 # Rows that another statement has locked are skipped, not waited for; `lost` reads what is committed.
 HEARTBEAT: Final = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,14 +21,7 @@ from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.ops.notify import notify, watchdog_seconds
 from dbsafety_runtime.storage import migrate
-from dbsafety_runtime.storage.errors import (
-    CommitUnknown,
-    Disconnected,
-    Rejected,
-    ResourceExhausted,
-    Retryable,
-    StorageFault,
-)
+from dbsafety_runtime.storage.errors import TRANSIENT, Rejected, ResourceExhausted, StorageFault
 from dbsafety_runtime.storage.pg import JITTER, Target
 from dbsafety_runtime.storage.uow import Store
 
@@ -68,13 +62,15 @@ class Worker:
         self.options = options
         self._wake = Wake()
         self._stopping = False
+        self._turns = threading.Lock()
+        self._crash: BaseException | None = None
         self._store = Store(target.named(f"main:{options.assignee}"), tries=2)
         self._side = Store(
             target.named(f"handlers:{options.assignee}"), size=options.concurrency + 1, scrub=True, tries=2
         )
         self.queue = self._queue(self._store)
         self._memory = self._queue(self._side)
-        self.slots = Slots(self._memory, handlers, size=options.concurrency, batch=options.batch, wake=self._wake.set)
+        self.slots = Slots(self._memory, handlers, size=options.concurrency, batch=options.batch, lead=self._lead)
         self._pulse = Pulse(
             self._queue(Store(target.named(f"pulse:{options.assignee}"), tries=2)),
             held=self.slots.held,
@@ -124,7 +120,7 @@ class Worker:
 
     def _finished(self) -> bool:
         idle = self._exhausted and not self.slots.count and not self._beat.suspects
-        return self._stopping or self._stuck or (self.options.once and idle)
+        return not self._crash and (self._stopping or self._stuck or (self.options.once and idle))
 
     @property
     def _stuck(self) -> bool:
@@ -147,9 +143,23 @@ class Worker:
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
         if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
-            self._turn()
+            with self._turns:
+                self._turn()
+            time.sleep(0)  # lets a slot's thread begin at once instead of when this one waits
         self._tell_manager(time.monotonic())
         self._heard = self._wake.wait(self._patience(time.monotonic()), self.listener.socket) and self.listener.hear()
+
+    def _lead(self) -> None:
+        """Take a turn on the thread of a slot that is done, except while draining; trouble wakes the main loop."""
+        if not self._stopping and not self._crash:
+            with self._turns:
+                try:
+                    self._turn()
+                except BaseException as error:
+                    LOG.exception("turn failed on a slot's thread")
+                    self._crash = error
+        if self._stopping or self._crash or self._pause or (self.options.once and self._exhausted):
+            self._wake.set()
 
     def _patience(self, now: float) -> float:
         if self._pause:
@@ -169,6 +179,8 @@ class Worker:
 
     def _turn(self) -> None:
         """Settle what is done and claim in one transaction; trouble keeps the outcomes for the next turn."""
+        if self._crash:
+            raise self._crash
         self._pending += self.slots.take_done()
         room, solo = self._room()
         if not self._pending and not room:
@@ -176,7 +188,7 @@ class Worker:
             return
         try:
             turn = self._settle(room, solo=solo)
-        except (Retryable, Disconnected, ResourceExhausted, CommitUnknown) as fault:
+        except TRANSIENT as fault:
             self._degrade(fault)
             return
         self._record(turn)
@@ -231,9 +243,7 @@ class Worker:
             reach("after_settle_commit")
         if turn.claimed:
             reach("after_claim_commit")
-        self.slots.settled(outcomes)
-        self.slots.add(turn.claimed)
-        time.sleep(0)  # lets a slot's thread begin at once instead of when this one waits
+        self.slots.exchange(outcomes, turn.claimed)
         metrics.CLAIMED.inc(len(turn.claimed))
         metrics.IN_FLIGHT.set(self.slots.count)
         for outcome in outcomes:
@@ -266,12 +276,14 @@ class Worker:
         notify("STOPPING=1")
         self._stopping = True
         code = EXIT_STUCK if self._stuck else EXIT_OK
-        self.slots.hand_back()
+        with self._turns:
+            self.slots.hand_back()
         self._settle_until(time.monotonic() + self.options.grace)
         if self.slots.busy:
             self.slots.cancel_all("shutdown")
             self._settle_until(time.monotonic() + CANCEL_GRACE)
-        self.slots.surrender()
+        with self._turns:
+            self.slots.surrender()
         self._settle_until(time.monotonic() + CANCEL_GRACE)
         try:
             self._pulse.stop()
@@ -283,7 +295,8 @@ class Worker:
     def _settle_until(self, deadline: float) -> None:
         while (self.slots.busy or self._pending) and time.monotonic() < deadline:
             self._advanced = time.monotonic()
-            self._turn()
+            with self._turns:
+                self._turn()
             self._tell_manager(time.monotonic())
             self._wake.wait(self._pause or 0.05)
             self._wake.take()

@@ -54,7 +54,10 @@ def load(
         if variable in source:
             values[field] = _convert(hint, source[variable], f"environment variable {variable}")
     values |= {name: value for name, value in given.items() if value is not None}
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:  # values that cannot work together
+        raise SettingsError(f"{section} settings: {error}") from error
 
 
 def describe(settings: DataclassInstance) -> dict[str, object]:

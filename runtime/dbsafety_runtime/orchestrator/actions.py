@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.orchestrator.managers.base import SETTINGS, Manager, ManagerError, find
 from dbsafety_runtime.orchestrator.model import Facts, Plan, Step
-from dbsafety_runtime.orchestrator.processes import descends_from, describe
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.pages import table
+from dbsafety_runtime.orchestrator.processes import descends_from, describe, run
 
 TERM_SECONDS: Final = 5.0
 START_TOLERANCE: Final = 0.05
 FORBIDDEN_ROOTS: Final = tuple(map(Path, ("/proc", "/sys", "/dev", "/boot", "/etc", "/usr", "/bin", "/sbin", "/lib")))
+
+
+FAILURES: Final = (ManagerError, OSError, ValueError, psutil.Error)
 
 
 class ActionRefused(Exception):
@@ -35,21 +36,21 @@ Token = Callable[[Manager, Facts], "str | None"]
 Undo = Callable[[Manager, Facts, str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """What may be done: `check` says why not, `token` what undo will need, and is asked before `apply`."""
-
-    params: frozenset[str]
-    radius: str
-    reversible: bool
-    check: Check
-    apply: Apply
-    token: Token | None = None
-    undo: Undo | None = None
-
-
 def _fine(_manager: Manager, _args: Facts) -> str | None:
     return None
+
+
+def _known(manager: Manager, args: Facts) -> str | None:
+    return None if find(manager, args["service"]) else f"there is no service {args['service']}"
+
+
+class Code(NamedTuple):
+    """How an action is done: `check` says why not, `token` what `undo` will need, and is asked before `apply`."""
+
+    apply: Apply
+    check: Check = _known
+    token: Token = _fine
+    undo: Undo | None = None
 
 
 def _writable(file: Path) -> bool:
@@ -93,15 +94,15 @@ def _restore(manager: Manager, args: Facts, token: str) -> None:
     manager.reload()
 
 
+def _remove_dropin(manager: Manager, args: Facts) -> None:
+    manager.override_file(args["service"]).unlink(missing_ok=True)
+
+
 def _check_override(manager: Manager, args: Facts) -> str | None:
     file = manager.override_file(args["service"])
     if not file.exists():
         return f"there is no {file}"
     return None if _writable(file) else f"removing {file} needs more rights than this process has"
-
-
-def _check_known(manager: Manager, args: Facts) -> str | None:
-    return None if find(manager, args["service"]) else f"there is no service {args['service']}"
 
 
 def _restart(manager: Manager, args: Facts) -> None:
@@ -134,8 +135,6 @@ def _stop_orphan(manager: Manager, args: Facts) -> None:
             process.wait(TERM_SECONDS)
     except psutil.NoSuchProcess:
         return
-    except psutil.Error as error:
-        raise ActionRefused(f"process {pid} could not be stopped: {error}") from error
 
 
 def _check_directory(_manager: Manager, args: Facts) -> str | None:
@@ -145,6 +144,10 @@ def _check_directory(_manager: Manager, args: Facts) -> str | None:
     if path.exists():
         return f"{path} exists"
     return None if _writable(path) else f"creating {path} needs more rights than this process has"
+
+
+def _create_directory(_manager: Manager, args: Facts) -> None:
+    Path(args["path"]).mkdir(parents=True)
 
 
 def _missing_parts(_manager: Manager, args: Facts) -> str:
@@ -161,56 +164,36 @@ def _remove_parts(_manager: Manager, _args: Facts, token: str) -> None:
 
 def _enqueue(_manager: Manager, args: Facts) -> None:
     """Report upward through the executor's command line; the two parts never import each other."""
-    forbid_open_transaction("the executor")
-    command = [
-        sys.executable, "-m", "dbsafety_runtime", "executor", "enqueue", args["kind"], "--payload", args["payload"],
-        "--dedupe", args["key"],
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=30, check=False, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise ActionRefused("the executor did not take the task within 30 s") from error
-    if done.returncode != 0:
-        raise ActionRefused(f"the executor refused the task: {done.stderr.decode('utf-8', 'replace')[-200:].strip()}")
+    words = ("enqueue", args["kind"], "--payload", args["payload"], "--dedupe", args["key"])
+    run([sys.executable, "-m", "dbsafety_runtime", "executor", *words])
 
 
-SERVICE: Final = frozenset({"service"})
+CODE: Final[Mapping[str, Code]] = {
+    "write_dropin": Code(_write_dropin, _check_dropin, _previous, _restore),
+    "remove_dropin": Code(_remove_dropin, _check_override, _previous, _restore),
+    "daemon_reload": Code(lambda manager, _args: manager.reload(), _fine),
+    "start": Code(lambda manager, args: manager.start(args["service"])),
+    "restart": Code(_restart),
+    "reset_failed": Code(lambda manager, args: manager.reset(args["service"])),
+    "stop_orphan": Code(_stop_orphan, _check_orphan),
+    "create_directory": Code(_create_directory, _check_directory, _missing_parts, _remove_parts),
+    "enqueue_task": Code(_enqueue, _fine),
+}
+
+
+class Action(NamedTuple):
+    """What may be done: its arguments, what it touches, whether it can be undone or leaves nothing behind, and how."""
+
+    params: frozenset[str]
+    radius: str
+    reversible: bool
+    code: Code
+
+
 ACTIONS: Final[Mapping[str, Action]] = {
-    "write_dropin": Action(
-        SERVICE | {"setting", "value"}, "configuration of one service", reversible=True,
-        check=_check_dropin, apply=_write_dropin, token=_previous, undo=_restore,
-    ),
-    "remove_dropin": Action(
-        SERVICE, "configuration of one service", reversible=True, check=_check_override,
-        apply=lambda manager, args: manager.override_file(args["service"]).unlink(missing_ok=True),
-        token=_previous, undo=_restore,
-    ),
-    "daemon_reload": Action(
-        SERVICE, "configuration of all services is read again", reversible=True, check=_fine,
-        apply=lambda manager, _args: manager.reload(),
-    ),
-    "start": Action(
-        SERVICE, "one service", reversible=True, check=_check_known,
-        apply=lambda manager, args: manager.start(args["service"]),
-    ),
-    "restart": Action(SERVICE, "one service", reversible=True, check=_check_known, apply=_restart),
-    "reset_failed": Action(
-        SERVICE, "one service", reversible=True, check=_check_known,
-        apply=lambda manager, args: manager.reset(args["service"]),
-    ),
-    "stop_orphan": Action(
-        SERVICE | {"pid", "started"}, "one process that belongs to no running service", reversible=False,
-        check=_check_orphan, apply=_stop_orphan,
-    ),
-    "create_directory": Action(
-        SERVICE | {"path"}, "one new directory", reversible=True, check=_check_directory,
-        apply=lambda _manager, args: Path(args["path"]).mkdir(parents=True), token=_missing_parts, undo=_remove_parts,
-    ),
-    "enqueue_task": Action(
-        frozenset({"kind", "payload", "key"}), "one task for the executor, repeatable", reversible=False,
-        check=_fine, apply=_enqueue,
-    ),
-}  # fmt: skip
+    name: Action(frozenset(entry["params"]), entry["radius"], entry["reversible"], CODE[name])
+    for name, entry in table("playbooks.toml")["action"].items()
+}
 
 
 def problems(manager: Manager, plan: Plan) -> list[str]:
@@ -220,15 +203,15 @@ def problems(manager: Manager, plan: Plan) -> list[str]:
         action = ACTIONS.get(step.action)
         if action is None or set(step.args) != action.params:
             found.append(f"{step.action} is no action with these arguments")
-        elif reason := _checked(action, manager, step):
+        elif reason := _checked(manager, step):
             found.append(f"{step.text()}: {reason}")
     return found
 
 
-def _checked(action: Action, manager: Manager, step: Step) -> str | None:
+def _checked(manager: Manager, step: Step) -> str | None:
     try:
-        return action.check(manager, step.args)
-    except (ManagerError, OSError, ValueError, psutil.Error) as error:
+        return CODE[step.action].check(manager, step.args)
+    except FAILURES as error:
         return str(error)
 
 
@@ -239,24 +222,19 @@ def reversible(plan: Plan) -> bool:
 
 def tokens(manager: Manager, plan: Plan) -> list[str | None]:
     """Return what undoing each step will need; taken and stored before anything is changed. Raises OSError."""
-    actions = [ACTIONS[step.action] for step in plan.steps]
-    return [
-        action.token(manager, step.args) if action.token else None
-        for action, step in zip(actions, plan.steps, strict=True)
-    ]
+    return [CODE[step.action].token(manager, step.args) for step in plan.steps]
 
 
 def apply(manager: Manager, plan: Plan) -> float:
     """Carry out all steps and return the seconds it took; raises ActionRefused at the first that fails."""
     started = time.monotonic()
     for step in plan.steps:
-        action = ACTIONS[step.action]
-        if reason := _checked(action, manager, step):
+        if reason := _checked(manager, step):
             raise ActionRefused(f"{step.text()}: {reason}")
         reach(f"before_{step.action}")
         try:
-            action.apply(manager, step.args)
-        except (ManagerError, OSError, ValueError, psutil.Error) as error:
+            CODE[step.action].apply(manager, step.args)
+        except FAILURES as error:
             raise ActionRefused(f"{step.text()}: {error}") from error
         reach(f"after_{step.action}")
     return time.monotonic() - started
@@ -266,10 +244,10 @@ def undo(manager: Manager, plan: Plan, kept: list[str | None]) -> list[str]:
     """Undo the steps in reverse order, also those that were never applied; return what could not be undone."""
     failed = []
     for step, token in reversed(list(zip(plan.steps, kept, strict=False))):
-        action = ACTIONS[step.action]
-        if action.undo is not None and token is not None:
+        back = CODE[step.action].undo
+        if back is not None and token is not None:
             try:
-                action.undo(manager, step.args, token)
-            except (ManagerError, OSError) as error:
+                back(manager, step.args, token)
+            except FAILURES as error:
                 failed.append(f"{step.text()}: {error}")
     return failed

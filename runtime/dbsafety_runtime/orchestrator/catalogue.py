@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import string
-import sys
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from importlib import resources
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from dbsafety_runtime.orchestrator.actions import ACTIONS
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from dbsafety_runtime.orchestrator.pages import table
 
 FORBIDDEN: Final = ("\n", "\r", "\0")
 
@@ -24,45 +17,34 @@ class RecipeError(ValueError):
     """A recipe is malformed; the text names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """One way to treat a kind of issue."""
 
     id: str
     title: str
-    types: frozenset[str]
-    needs: frozenset[str]
+    types: Sequence[str]
+    needs: Sequence[str]
     shipped: bool
-    steps: tuple[Mapping[str, str], ...]
+    steps: Sequence[Mapping[str, str]]
 
 
-def load(text: str) -> dict[str, Recipe]:
-    """Return the recipes of a TOML text by id; raises RecipeError."""
-    recipes = {}
-    for entry in tomllib.loads(text)["recipe"]:
-        recipe = _recipe(entry)
-        recipes[recipe.id] = recipe
+def load(entries: Sequence[Mapping[str, Any]]) -> dict[str, Recipe]:
+    """Return recipes by id; raises RecipeError."""
+    recipes = {entry["id"]: Recipe(**entry) for entry in entries}
+    for recipe in recipes.values():
+        for step in recipe.steps:
+            action = ACTIONS.get(step["action"])
+            if action is None or set(step) - {"action"} != action.params:
+                raise RecipeError(f"recipe {recipe.id}: {step['action']} is no action with these arguments")
+            names = {name for value in step.values() for _, name, _, _ in string.Formatter().parse(value) if name}
+            if unknown := names - {*recipe.needs, "target"}:
+                raise RecipeError(f"recipe {recipe.id} does not say that it needs {', '.join(sorted(unknown))}")
     return recipes
-
-
-def _recipe(entry: Mapping[str, Any]) -> Recipe:
-    recipe = Recipe(
-        entry["id"], entry["title"], frozenset(entry["types"]), frozenset(entry["needs"]), entry["shipped"],
-        tuple(entry["steps"]),
-    )  # fmt: skip
-    for step in recipe.steps:
-        action = ACTIONS.get(step["action"])
-        if action is None or set(step) - {"action"} != action.params:
-            raise RecipeError(f"recipe {recipe.id}: {step['action']} is no action with these arguments")
-        names = {name for value in step.values() for _, name, _, _ in string.Formatter().parse(value) if name}
-        if names - recipe.needs - {"target"}:
-            raise RecipeError(f"recipe {recipe.id} does not say that it needs {', '.join(sorted(names))}")
-    return recipe
 
 
 def shipped() -> dict[str, Recipe]:
     """Return the recipes of this package."""
-    return load(resources.files(__package__ or "").joinpath("playbooks.toml").read_text(encoding="utf-8"))
+    return load(table("playbooks.toml")["recipe"])
 
 
 def fill(

@@ -8,9 +8,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from types import FrameType
-from typing import Final, cast
+from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 import click
 
@@ -22,9 +22,10 @@ from dbsafety_runtime.orchestrator.assembly import detectors_of, manager_of, orc
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Watch
 from dbsafety_runtime.orchestrator.health import examine
-from dbsafety_runtime.orchestrator.loop import AlreadyRunning, Orchestrator, state_lock
+from dbsafety_runtime.orchestrator.loop import AlreadyRunning, state_lock
 from dbsafety_runtime.orchestrator.managers.base import ManagerError
-from dbsafety_runtime.orchestrator.model import Issue
+from dbsafety_runtime.orchestrator.model import ENDED, Issue
+from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.progress import Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.errors import SchemaMismatch, StorageFault
@@ -32,6 +33,12 @@ from dbsafety_runtime.storage.errors import SchemaMismatch, StorageFault
 USER_ERRORS: Final = (
     SettingsError, ManagerError, AlreadyRunning, SchemaMismatch, StorageFault, operator.Refused, OSError,
 )  # fmt: skip
+REPORT: Final = click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("orchestrator-report.html"), show_default=True
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,144 +63,130 @@ def _store(settings: OrchestratorSettings) -> Iterator[IncidentStore]:
         store.close_store()
 
 
+def on_store(command: Callable[Concatenate[IncidentStore, P], T]) -> Callable[P, T]:
+    """Give a command the store of the state directory."""
+
+    @click.pass_obj
+    @wraps(command)
+    def run(settings: OrchestratorSettings, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with _store(settings) as store:
+            return command(store, *args, **kwargs)
+
+    return run
+
+
 @cli.command()
 @click.pass_obj
 def run(settings: OrchestratorSettings) -> None:
-    """Run until SIGTERM."""
+    """Run until SIGTERM; a second one ends the process at once."""
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
     work = orchestrator_of(settings)
-    _end_on_signals(work)
-    work.run()
 
-
-def _end_on_signals(work: Orchestrator) -> None:
-    """The first SIGTERM or SIGINT ends the cycle cleanly, the second one the process at once."""
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def on_signal(number: int, _frame: object) -> None:
         if work.stop.is_set():
             os._exit(128 + number)
         work.stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    work.run()
 
 
 @cli.command()
-@click.option("--once", is_flag=True, required=True, help="Look once, print, store nothing.")
+@click.option("--once", is_flag=True, required=True, expose_value=False, help="Look once, print, store nothing.")
 @click.pass_obj
-def scan(settings: OrchestratorSettings, once: bool) -> int:
+def scan(settings: OrchestratorSettings) -> int:
     """Let every detector look, and print what it sees; 1 when there is something, 2 when a detector failed."""
-    del once
-    manager = manager_of(settings)
-    watch = Watch(detectors_of(settings, manager), settings.detector_limit)
-    code = 0
-    for look in watch.look(lambda _name: None):
-        if look.scan is None:
-            click.echo(f"{look.name}: {look.problem}")
-            code = 2
-            continue
-        for issue in look.scan.issues:
-            click.echo(f"{issue.target}: {issue.type}: {issue.message}")
-            code = max(code, 1)
-    return code
+    looks = Watch(detectors_of(settings, manager_of(settings)), settings.detector_limit).look(lambda _name: None)
+    issues = [issue for look in looks if look.scan for issue in look.scan.issues]
+    failed = [f"{look.name}: {look.problem}" for look in looks if look.problem]
+    for line in (*(f"{issue.target}: {issue.type}: {issue.message}" for issue in issues), *failed):
+        click.echo(line)
+    return 2 if failed else int(bool(issues))
 
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True)
-@click.pass_obj
-def status(settings: OrchestratorSettings, as_json: bool) -> int:
+@on_store
+def status(store: IncidentStore, as_json: bool) -> None:
     """Print the open tasks and how many are in each state."""
-    with _store(settings) as store:
-        counts, tasks = dict(store.counts()), store.tasks()
-        open_tasks = [task for task in tasks if task.status not in ("resolved", "closed")]
-        if as_json:
-            listed = [
-                {"id": t.id, "target": t.issue.target, "type": t.issue.type, "status": t.status, "phase": t.phase}
-                for t in open_tasks
-            ]
-            click.echo(json.dumps({"counts": counts, "paused": store.paused(), "open": listed}))
-            return 0
-        click.echo(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no tasks")
-        if store.paused():
-            click.echo("paused: nothing is repaired")
-        for task in open_tasks:
-            wait = f"since {store.clock() - task.changed_at:.0f} s"
-            click.echo(f"{task.id:5} {task.status:11} {wait:14} {task.issue.target}: {task.issue.message[:90]}")
-    return 0
+    counts, paused = store.counts(), store.paused()
+    tasks = [task for task in store.tasks() if task.status not in ENDED]
+    if as_json:
+        listed = [
+            {"id": t.id, "target": t.issue.target, "type": t.issue.type, "status": t.status, "phase": t.phase}
+            for t in tasks
+        ]
+        click.echo(json.dumps({"counts": counts, "paused": paused, "open": listed}))
+    else:
+        click.echo(page("status.txt", counts=counts, paused=paused, tasks=tasks, now=store.clock()))
 
 
 @cli.command()
 @click.argument("task", type=int)
-@click.pass_obj
-def explain(settings: OrchestratorSettings, task: int) -> None:
+@on_store
+def explain(store: IncidentStore, task: int) -> None:
     """Print everything that was seen and done about a task, and why."""
-    with _store(settings) as store:
-        for line in operator.explain(store, task):
-            click.echo(line)
+    click.echo("\n".join(operator.explain(store, task)))
 
 
 @cli.command()
 @click.argument("service")
 @click.argument("message")
 @click.option("--type", "kind", default="service_failure", show_default=True, help="Kind of issue.")
-@click.pass_obj
-def enqueue(settings: OrchestratorSettings, service: str, message: str, kind: str) -> None:
+@on_store
+def enqueue(store: IncidentStore, service: str, message: str, kind: str) -> None:
     """Hand in an issue that somebody else has seen; prints its task, and whether that was open already."""
     issue = Issue(kind, "operator", service, message)
-    with _store(settings) as store:
-        known = store.task_exists(issue.hash)
-        click.echo(f"{store.create_task(issue)} {'existing' if known else 'new'}")
+    known = store.task_exists(issue.hash)
+    click.echo(f"{store.create_task(issue)} {'existing' if known else 'new'}")
 
 
 @cli.command(name="reset-stuck")
 @click.option("--dry-run", is_flag=True, help="Only print them.")
-@click.pass_obj
-def reset_stuck(settings: OrchestratorSettings, dry_run: bool) -> None:
+@on_store
+def reset_stuck(store: IncidentStore, dry_run: bool) -> None:
     """Free the tasks a dead orchestrator has held; refused while one runs, which frees its own at its start."""
-    with _store(settings) as store, state_lock(settings.state):
+    with state_lock(store.db.path.parent):
         for number in Progress(store, "operator").recover(dry_run=dry_run):
             click.echo(f"task {number} {'is stuck' if dry_run else 'freed'}")
 
 
 @cli.command()
 @click.argument("task", type=int)
-@click.pass_obj
-def approve(settings: OrchestratorSettings, task: int) -> None:
+@on_store
+def approve(store: IncidentStore, task: int) -> None:
     """Let the proposed plan of an escalated task be carried out."""
-    with _store(settings) as store:
-        operator.approve(store, task)
+    operator.approve(store, task)
     click.echo(f"task {task} approved")
 
 
 @cli.command()
 @click.argument("task", type=int)
 @click.option("--reason", default="no action needed", show_default=True)
-@click.pass_obj
-def reject(settings: OrchestratorSettings, task: int, reason: str) -> None:
+@on_store
+def reject(store: IncidentStore, task: int, reason: str) -> None:
     """Close a task without doing anything."""
-    with _store(settings) as store:
-        operator.reject(store, task, reason)
+    operator.reject(store, task, reason)
     click.echo(f"task {task} closed")
 
 
 @cli.command()
 @click.argument("target", required=False)
-@click.pass_obj
-def pause(settings: OrchestratorSettings, target: str | None) -> None:
+@on_store
+def pause(store: IncidentStore, target: str | None) -> None:
     """Repair nothing, or nothing of one service, until `resume`; detection goes on."""
-    with _store(settings) as store:
-        operator.pause(store, target, on=True)
+    operator.pause(store, target, on=True)
     click.echo(f"paused: {target or 'everything'}")
 
 
 @cli.command()
 @click.argument("target", required=False)
-@click.pass_obj
-def resume(settings: OrchestratorSettings, target: str | None) -> None:
+@on_store
+def resume(store: IncidentStore, target: str | None) -> None:
     """Repair again."""
-    with _store(settings) as store:
-        operator.pause(store, target, on=False)
+    operator.pause(store, target, on=False)
     click.echo(f"resumed: {target or 'everything'}")
 
 
@@ -209,56 +202,48 @@ def health(settings: OrchestratorSettings, as_json: bool) -> int:
 
 
 @cli.command(name="report")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("orchestrator-report.html"), show_default=True)
-@click.pass_obj
-def report_command(settings: OrchestratorSettings, out: Path) -> None:
+@REPORT
+@on_store
+def report_command(store: IncidentStore, out: Path) -> None:
     """Write the figures as one HTML page that opens without a network."""
-    with _store(settings) as store:
-        out.write_text(report.build(store), encoding="utf-8")
+    out.write_text(report.build(store), encoding="utf-8")
     click.echo(str(out))
 
 
 @cli.command()
 @click.argument("target", type=click.Path(path_type=Path))
-@click.pass_obj
-def backup(settings: OrchestratorSettings, target: Path) -> None:
+@on_store
+def backup(store: IncidentStore, target: Path) -> None:
     """Copy the database while it is in use."""
-    with _store(settings) as store:
-        store.db.backup(target)
+    store.db.backup(target)
     click.echo(str(target))
 
 
 @cli.command(name="verify-audit")
-@click.pass_obj
-def verify_audit(settings: OrchestratorSettings) -> int:
+@on_store
+def verify_audit(store: IncidentStore) -> int:
     """Check the hash chain of the history; 1 and the rows when one was removed or edited."""
-    with _store(settings) as store:
-        count, problems = ledger.verify(store.db)
-    for problem in problems:
-        click.echo(problem)
-    click.echo(f"{count} rows, {'complete' if not problems else f'{len(problems)} problems'}")
+    count, problems = ledger.verify(store.db)
+    click.echo("\n".join([*problems, f"{count} rows, {f'{len(problems)} problems' if problems else 'complete'}"]))
     return 1 if problems else 0
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("orchestrator-report.html"), show_default=True)
+@REPORT
 def demo(out: Path) -> int:
     """Start a private supervisord with broken programs, repair them, escalate the rest, show the audit trail."""
     log.configure("json", "error")
     return demonstration.run(out, click.echo)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run a command and return its exit code; errors a user can cause are one sentence and exit code 2."""
     try:
-        entry = cast("Callable[..., object]", cli.main)
-        code = entry(args=None if argv is None else list(argv), prog_name="orchestrator", standalone_mode=False)
+        return cast("int", cli.main(list(argv), prog_name="orchestrator", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        return 2
     except click.Abort:
         return 130
     except USER_ERRORS as error:
         sys.stderr.write(f"orchestrator: {error}\n")
-        return 2
-    return code if isinstance(code, int) else 0
+    return 2

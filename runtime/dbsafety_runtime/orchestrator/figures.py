@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dbsafety_runtime.storage.lite import LiteStore
 
 # An issue counts once it needed treatment: neither a symptom of another one, nor over before anybody acted.
 TREATED: Final = """
-SELECT id, first_seen, ended_at, coalesce(resolution, ''), status, false_alarm,
+SELECT coalesce(resolution, ''), false_alarm,
   (SELECT phase FROM attempts WHERE task_id = tasks.id ORDER BY attempt DESC LIMIT 1),
-  EXISTS (SELECT 1 FROM outbox WHERE task_id = tasks.id AND kind = 'create')
-FROM tasks ORDER BY id
+  EXISTS (SELECT 1 FROM outbox WHERE task_id = tasks.id AND kind = 'create'),
+  max(0.0, coalesce(ended_at, first_seen) - first_seen)
+FROM tasks WHERE id > ? ORDER BY id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One task as the figures see it; `phase` of its last fix attempt, None when there was none."""
 
-    id: int
-    first_seen: float
-    ended_at: float | None
     resolution: str
-    status: str
     false_alarm: int
     phase: int | None
     escalated: int
+    seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """Counts, rates between 0 and 1, and times to repair in seconds."""
 
     issues: int
@@ -43,7 +38,7 @@ class Figures:
     baseline_false: int
     repair_seconds: tuple[float, ...]
     known_seconds: tuple[float, ...]
-    phases: tuple[tuple[float, int], ...]
+    phases: tuple[int, ...]
 
     @property
     def fix_rate(self) -> float:
@@ -64,10 +59,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def compute(store: LiteStore, since: int = 0) -> Figures:
     """Return the figures of all tasks after number `since`."""
-    rows = [row for row in (Row(*values) for values in store.rows(TREATED)) if row.id > since]
+    rows = [Row(*values) for values in store.rows(TREATED, (since,))]
     fixed = [row for row in rows if row.resolution == "verified"]
     escalated = [row for row in rows if row.escalated]
-    decided = {row.id for row in (*fixed, *escalated)} | {row.id for row in rows if row.resolution == "approved"}
+    decided = [row for row in rows if row.escalated or row.resolution in ("verified", "approved")]
     # Escalating on first failure, every one of these would have been an escalation that needed no action.
     needless = [row for row in rows if row.resolution in ("recovered", "symptom") or row.false_alarm]
     return Figures(
@@ -76,11 +71,7 @@ def compute(store: LiteStore, since: int = 0) -> Figures:
         escalated=len(escalated),
         false_escalations=sum(row.false_alarm for row in escalated),
         baseline_false=len(needless),
-        repair_seconds=tuple(_seconds(row) for row in fixed),
-        known_seconds=tuple(_seconds(row) for row in fixed if row.phase == 1),
-        phases=tuple((row.first_seen, 4 if row.escalated else row.phase or 0) for row in rows if row.id in decided),
+        repair_seconds=tuple(row.seconds for row in fixed),
+        known_seconds=tuple(row.seconds for row in fixed if row.phase == 1),
+        phases=tuple(4 if row.escalated else row.phase or 0 for row in decided),
     )
-
-
-def _seconds(row: Row) -> float:
-    return max(0.0, (row.ended_at or row.first_seen) - row.first_seen)

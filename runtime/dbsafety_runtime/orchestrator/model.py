@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, cast
 
 Clock = Callable[[], float]
 Facts = Mapping[str, str]
 Status = Literal["detected", "suppressed", "diagnosing", "fixing", "verifying", "resolved", "escalated", "closed"]
 
-ALL_STATUSES: Final[tuple[Status, ...]] = get_args(Status)
+ENDED: Final = ("resolved", "closed")
 LONGEST_TEXT: Final = 16_384
 CUT: Final = " [cut]"
 # More specific first: of two open issues of one target the later one is taken for a symptom of the earlier one.

@@ -1,17 +1,77 @@
-"""What the kernel knows: who listens where, and which processes outlived their service."""
+"""Processes: what other programs say, who listens where, and what outlived its service."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, NamedTuple, cast
 
 import psutil
 
-from dbsafety_runtime.orchestrator.managers.base import Manager
+from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError
 from dbsafety_runtime.orchestrator.model import Service
+from dbsafety_runtime.storage.lite import forbid_open_transaction
+
+PLAIN: Final = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
+COMMAND_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class TooSlow(ManagerError):
+    """A program had to be ended."""
+
+
+@contextmanager
+def output_of(
+    command: Sequence[str], seconds: float = COMMAND_SECONDS, environment: Mapping[str, str] = PLAIN
+) -> Iterator[IO[bytes]]:
+    """What a program writes; what is not read in the block is not waited for.
+
+    Raises ManagerError at the end of the block when the program could not be started or failed, TooSlow when it had to
+    be ended after `seconds`.
+    """
+    name, quiet = Path(command[0]).name, subprocess.DEVNULL
+    forbid_open_transaction(name)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                command, stdin=quiet, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, **environment}
+            )
+        except OSError as error:
+            raise ManagerError(f"{name}: {error}") from error
+        with process:
+            alarm = threading.Timer(seconds, process.kill)
+            alarm.daemon = True
+            alarm.start()
+            output, unread = cast("IO[bytes]", process.stdout), b"?"
+            try:
+                yield output
+                unread = output.read(1)
+            finally:
+                if unread:
+                    process.kill()
+                process.wait()
+                on_time = alarm.is_alive()
+                alarm.cancel()
+        errors.seek(0)
+        complaint = errors.read(100_000).decode("utf-8", "replace").strip().splitlines() or ["no message"]
+    if not on_time:
+        raise TooSlow(f"{name} did not end within {seconds:g} s")
+    if process.returncode and not unread:
+        raise ManagerError(f"{name} ended with {process.returncode}: {complaint[-1]}")
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a command and return its output; raises ManagerError on failure or after 30 seconds."""
+    with output_of(command) as output:
+        return output.read().decode("utf-8", "replace")
+
+
+class Process(NamedTuple):
     """A process, told from a later one of the same number by its start time (seconds since 1970)."""
 
     pid: int

@@ -23,7 +23,7 @@ def build(store: IncidentStore) -> str:
         problems=problems,
         summary=summary(figures),
         seconds=figures.repair_seconds,
-        phases=[phase for _, phase in figures.phases],
+        phases=figures.phases,
         tasks=store.tasks(limit=2000),
         patterns=patterns(store.db),
     )

@@ -6,25 +6,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
-from dbsafety_runtime.storage.errors import (
-    CommitUnknown,
-    Disconnected,
-    Fault,
-    Rejected,
-    ResourceExhausted,
-    Retryable,
-    StorageBug,
-    StorageFault,
-)
+from dbsafety_runtime.storage.errors import Fault, StorageFault
 
-CLASSES: Final[Mapping[Fault, type[StorageFault]]] = {
-    Fault.RETRY: Retryable,
-    Fault.RECONNECT: Disconnected,
-    Fault.COMMIT_UNKNOWN: CommitUnknown,
-    Fault.RESOURCE: ResourceExhausted,
-    Fault.REJECTED: Rejected,
-    Fault.BUG: StorageBug,
-}
+CLASSES: Final[Mapping[Fault, type[StorageFault]]] = {kind.fault: kind for kind in StorageFault.__subclasses__()}
 
 # PostgreSQL, appendix "Error Codes": exact codes first, then two-letter classes.
 SQLSTATES: Final[Mapping[str, Fault]] = {
@@ -72,12 +56,8 @@ def classify_sqlstate(sqlstate: str | None, *, closed: bool) -> Fault:
     `closed` says whether the session is gone after it: psycopg2 reports a lost session with no SQLSTATE at all (fact
     B1e), so the state of the connection decides first. Without both, the driver itself refused the call: our bug.
     """
-    if sqlstate is None:
-        return Fault.RECONNECT if closed else Fault.BUG
-    exact = SQLSTATES.get(sqlstate) or SQLSTATE_CLASSES.get(sqlstate[:2])
-    if exact is None:
-        return Fault.RECONNECT if closed else Fault.BUG
-    return exact
+    code = sqlstate or ""
+    return SQLSTATES.get(code) or SQLSTATE_CLASSES.get(code[:2]) or (Fault.RECONNECT if closed else Fault.BUG)
 
 
 def classify_sqlite(error: sqlite3.Error) -> Fault:

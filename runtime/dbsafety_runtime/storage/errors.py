@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class Fault(Enum):
@@ -68,6 +69,10 @@ class StorageBug(StorageFault):
 
 class CommitRefused(StorageBug):
     """A unit of work ended normally although a statement in it had failed: a commit would lose the work (fact B2)."""
+
+
+TRANSIENT: Final = (Retryable, Disconnected, ResourceExhausted, CommitUnknown)
+"""Faults of the moment: neither the work's nor ours, so that it may be tried again later."""
 
 
 class LostLease(Exception):

@@ -169,7 +169,8 @@ class LiteStore:
         if (held := self.tx) is not None:
             yield held
             return
-        with closing(self._connect(readonly=True)) as conn:
+        # While the writer replaces its connection SQLite may keep readers out for a moment.
+        with closing(self._retried(lambda: self._connect(readonly=True))) as conn:
             self._local.tx = LiteTx(conn)
             try:
                 yield self._local.tx

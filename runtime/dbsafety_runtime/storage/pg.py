@@ -27,10 +27,10 @@ JITTER: Final = random.SystemRandom()
 
 
 class Session(ext.connection):
-    """A psycopg2 connection that remembers which statements the server has prepared for it, and how often it called."""
+    """A connection that remembers which statements the server has prepared for it, and when they were planned."""
 
     prepared: frozenset[str] = frozenset()
-    calls: int = 0
+    planned: float = 0.0
     limit: float = 20.0
     busy_until: float = 0.0
 

@@ -42,8 +42,8 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = %s AND backend_xid::text::bigint = mod(%s::bigint, 4294967296)
 """
 RESOLVE_SECONDS: Final = 20.0
-# A prepared statement is planned once for this many calls: a plan made while a table was empty does not last for ever.
-CALLS_FOR_A_PLAN: Final = 100
+# How long a session keeps the plan of a prepared statement: one made while a table was empty is soon a bad one.
+PLAN_SECONDS: Final = 5.0
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -110,13 +110,13 @@ class Transaction:
 
     def call(self, statement: Prepared, *params: object) -> list[Row]:
         """Run a prepared statement, preparing it on the session's first use and planning it anew from time to time."""
-        conn = self._session()
+        conn, now = self._session(), time.monotonic()
         if statement.name not in conn.prepared:
             self.execute(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
-            conn.prepared |= {statement.name}
-        elif conn.calls % CALLS_FOR_A_PLAN == 0:
+            conn.prepared, conn.planned = conn.prepared | {statement.name}, now
+        elif now - conn.planned > PLAN_SECONDS:
             self.execute("DISCARD PLANS")
-        conn.calls += 1
+            conn.planned = now
         return self.execute(f"EXECUTE {statement.name} ({', '.join(['%s'] * len(params))})", params)
 
     @contextmanager

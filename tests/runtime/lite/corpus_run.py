@@ -106,7 +106,7 @@ def run_pass(programs: Sequence[Mapping[str, str]], suffix: str, state: Path, si
         outcome |= wave(programs[start : start + WAVE], suffix, state)
         say(f"  {len(outcome)} of {len(programs)} decided")
     work_figures = _figures(state, since)
-    return Pass(work_figures, outcome, sum(phase for _, phase in work_figures.phases))
+    return Pass(work_figures, outcome, sum(work_figures.phases))
 
 
 def _figures(state: Path, since: int) -> Figures:

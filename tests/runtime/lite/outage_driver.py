@@ -91,7 +91,7 @@ def main(mode: str) -> None:
             replace(SETTINGS, state=folder / "state"), manager, [Journal(), ServiceDetector(manager)],
             clock=lambda: time.time() + offset[0],
         )  # fmt: skip
-        work.failed, work.store.db._patience = [], 0.05
+        work.failed, work.store.db._patience = [], 0.05 if mode == "lock" else 1.0
         thread = threading.Thread(target=work.run)
         with ways[mode](work):
             thread.start()

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ import pytest
 from dbsafety_runtime.executor import cli as cli_module
 from dbsafety_runtime.executor import config, demo
 from dbsafety_runtime.executor.cli import main
-from dbsafety_runtime.executor.config import Settings
 from dbsafety_runtime.executor.handlers import load
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
@@ -333,8 +331,3 @@ def test_the_demonstration_says_what_is_broken(
     out = capsys.readouterr().out
     assert "I4 BROKEN: the next operation succeeds; tasks were still open at the end of the time" in out
     assert "NOT proven: I2, I4" in out
-
-
-def test_settings_and_policy_agree_on_their_defaults() -> None:
-    assert Settings().policy().lease == 30.0
-    assert threading.active_count() >= 1

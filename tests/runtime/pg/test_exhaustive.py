@@ -35,7 +35,7 @@ def one_worker(dsn: str) -> None:
                 tx.execute("INSERT INTO thermal_memory (body) VALUES ('effect')")
         queue.complete_task(task, "done")
     queue.record_fara_mistake("s", "k", {})
-    queue.store.run(lambda tx: tx.execute(LEAVE, (str(queue.owner),)))
+    queue.store.run(lambda tx: tx.execute(LEAVE, {"owner": str(queue.owner)}))
 
 
 def in_child(work: Callable[[], None]) -> int:

@@ -21,7 +21,7 @@ from dbsafety_runtime.storage.errors import (
     StorageFault,
 )
 from dbsafety_runtime.storage.pg import Target
-from dbsafety_runtime.storage.uow import Store, Transaction, forbid_open_transaction
+from dbsafety_runtime.storage.uow import Prepared, Store, Transaction, forbid_open_transaction
 from tests.runtime.pg.support import Proxy, assert_invariants, query, wait_until
 
 
@@ -106,6 +106,27 @@ def test_nested_use_and_foreign_calls_inside_are_bugs(store: Store, dsn: str) ->
 def test_a_nul_in_text_is_the_datas_fault(store: Store) -> None:
     with pytest.raises(Rejected, match="NUL"), store.write() as tx:
         tx.execute("SELECT %s", ("a\0b",))
+
+
+def test_a_prepared_statement_is_planned_anew_after_a_while(
+    store: Store, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One plan for many calls, but none that was made for an empty table stays."""
+    monkeypatch.setattr(uow, "PLAN_SECONDS", 0.0)
+    statement = Prepared("find", "int", "SELECT n FROM note WHERE n = $1")
+
+    def plan(tx: Transaction) -> str:
+        return "".join(str(row[0]) for row in tx.execute("EXPLAIN EXECUTE find (7)"))
+
+    with store.write() as tx:
+        query(dsn, "VACUUM note")
+        assert tx.call(statement, 7) == []
+        assert "Seq Scan" in plan(tx)
+    query(dsn, "INSERT INTO note SELECT generate_series(1, 5000)")
+    with store.read() as tx:
+        assert "Seq Scan" in plan(tx)
+        assert tx.call(statement, 7) == [(7,)]
+        assert "Index Only Scan" in plan(tx)
 
 
 def test_20_a_serialization_failure_runs_the_whole_unit_again(store: Store, dsn: str) -> None:

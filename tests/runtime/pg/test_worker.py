@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import psycopg2
 import pytest
@@ -18,15 +19,16 @@ from dbsafety_runtime.executor import slots as slots_module
 from dbsafety_runtime.executor import worker as worker_module
 from dbsafety_runtime.executor.handlers import Context, GiveUp, Handler
 from dbsafety_runtime.executor.listener import Wake
-from dbsafety_runtime.executor.model import Outcome
+from dbsafety_runtime.executor.model import Outcome, Policy
 from dbsafety_runtime.executor.pulse import WorkerIdInUse
 from dbsafety_runtime.executor.queue import TaskQueue
-from dbsafety_runtime.ops.faults import PLAN
+from dbsafety_runtime.ops.faults import ACTIONS, PLAN, FaultInjected
 from dbsafety_runtime.storage.errors import CommitRefused, Rejected, StorageBug
 from dbsafety_runtime.storage.pg import Target
 from tests.runtime.pg import jobs
 from tests.runtime.pg.support import (
     JR,
+    PATIENCE,
     TUNED,
     Proxy,
     WorkerThread,
@@ -62,6 +64,37 @@ def test_it_drains_tasks_and_stays_up(dsn: str, queue: TaskQueue) -> None:
         assert worker.stop() == 0
     assert query(dsn, "SELECT count(*) FROM worker") == [(0,)]
     assert_invariants(dsn, tasks=301)
+
+
+def test_a_slot_settles_and_claims_on_its_own_thread_with_one_statement_for_each_task(dsn: str) -> None:
+    """The main loop claims the first task, then may be awake for one more turn; the slot needs neither it nor more."""
+    threads: dict[str, list[str]] = {"before_claim_commit": [], "before_statement": []}
+    gate = threading.Event()
+
+    def wait(_context: Context) -> None:
+        gate.wait(PATIENCE)
+        for point, names in threads.items():
+            PLAN.add(point, partial(lambda names: names.append(threading.current_thread().name), names), 0)
+
+    query(dsn, "INSERT INTO jr_task_announcements (kind, assignee, priority) VALUES ('wait', %s, 1)", JR)
+    query(dsn, "INSERT INTO jr_task_announcements (kind, assignee) SELECT 'noop', %s FROM generate_series(1, 20)", JR)
+    with WorkerThread(dsn, NOOP | {"wait": wait}, policy=Policy(poll=60.0)) as worker:
+        wait_until(lambda: worker.worker.listener.advanced > worker.worker.listener._heard, "it listens")
+        gate.set()
+        wait_until(lambda: all_done(dsn))
+        assert threads["before_claim_commit"].count("slot") >= 19
+        assert threads["before_statement"].count("slot") <= 21, "the last turn settles and finds nothing"
+        assert worker.stop() == 0
+    assert_invariants(dsn, tasks=21)
+
+
+def test_a_failure_of_a_turn_on_a_slots_thread_ends_the_worker(dsn: str, queue: TaskQueue) -> None:
+    PLAN.add("before_settle_commit", ACTIONS["raise"])
+    queue.enqueue("noop")
+    with WorkerThread(dsn, NOOP) as worker:
+        wait_until(lambda: worker.error)
+    assert isinstance(worker.error, FaultInjected)
+    assert status_of(dsn, 1) == "in_progress", "its lease hands it on"
 
 
 def test_one_poison_task_among_a_hundred(dsn: str, queue: TaskQueue) -> None:

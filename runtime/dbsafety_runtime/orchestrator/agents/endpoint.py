@@ -88,7 +88,7 @@ class EndpointAgent:
             or not all(type(item) is str and item in evidence for item in cited)
         ):
             raise AnswerRejected("the answer cites no evidence, or some it was not given")
-        if not isinstance(values, dict) or set(values) != recipe.needs:
+        if not isinstance(values, dict) or set(values) != set(recipe.needs):
             raise AnswerRejected(f"recipe {recipe.id} needs exactly {', '.join(sorted(recipe.needs))}")
         texts = [evidence[item].text for item in cited]
         for name, value in values.items():

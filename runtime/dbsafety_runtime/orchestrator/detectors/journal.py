@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import IO, Final, cast
+from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.detectors.services import PORT_TAKEN, confirm
 from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError, find
 from dbsafety_runtime.orchestrator.model import Facts, Issue, Service, shorten
-from dbsafety_runtime.orchestrator.processes import listeners
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.processes import listeners, output_of
 
 # systemd's message catalogue (systemd.journal-fields(7), sd-messages.h).
 FAILED: Final = "d9b373ed55a64feb8242e02dbe79a49c"
@@ -25,6 +21,7 @@ FIELDS: Final = "MESSAGE,MESSAGE_ID,UNIT,_SYSTEMD_UNIT,UNIT_RESULT,EXIT_STATUS,I
 MOST_ENTRIES: Final = 20_000
 MOST_BYTES: Final = 16_777_216
 LONGEST_LINE: Final = 4_194_304
+READ_SECONDS: Final = 300.0
 FIRST_LOOK: Final = "--since=-10min"
 
 
@@ -64,28 +61,16 @@ class JournalDetector:
 
     def _entries(self, position: str) -> Iterator[Facts]:
         """Entries with all their fields as text; what lies beyond the limits is left for the next look."""
-        forbid_open_transaction("journalctl")
         command = [*self._command, "-o", "json", "--all", "--no-pager", f"--output-fields={FIELDS}", position]
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
-        ):
+        with output_of(command, READ_SECONDS) as output:
             entries, size = 0, 0
-            for line in iter(partial(cast("IO[bytes]", process.stdout).readline, LONGEST_LINE), b""):
+            while entries < MOST_ENTRIES and size < MOST_BYTES and (line := output.readline(LONGEST_LINE)):
                 entry = self._entry(line)
                 if entry is None:
                     self.unreadable += 1
                     continue
                 yield entry
                 entries, size = entries + 1, size + len(line)
-                if entries == MOST_ENTRIES or size > MOST_BYTES:
-                    process.kill()
-                    return
-            process.wait()
-            errors.seek(0)
-            complaint = errors.read(1000).decode("utf-8", "replace").strip()
-        if process.returncode != 0:
-            raise ManagerError(f"journalctl ended with {process.returncode}: {complaint or 'no message'}")
 
     @staticmethod
     def _entry(line: bytes) -> Facts | None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final
 
 from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Rename, Source
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.managers.base import ManagerError
+from dbsafety_runtime.orchestrator.processes import TooSlow, output_of
 
 CHUNK_LINES: Final = 14
 LONGEST_FILE: Final = 2_097_152
@@ -60,35 +57,25 @@ def chunks_of(text: str, revision: str = "") -> Iterator[Chunk]:
         yield Chunk(start, revision, "\n".join(held))
 
 
-def _git(repository: Path, *arguments: str) -> str | None:
-    """Return what git says, None when it is no repository; of what is too long or takes too long, the beginning.
+def _git(repository: Path, *arguments: str) -> str:
+    """Return what git says, '' when it is no repository; of what is too long or takes too long, the beginning.
 
     The repository may belong to somebody else, so nothing that its configuration names is run, and nothing is fetched.
     """
-    forbid_open_transaction("git")
-    command = ["git", *FOREIGN, "-C", str(repository), *arguments]
-    quiet = subprocess.DEVNULL
+    said = b""
     try:
-        process = subprocess.Popen(
-            command, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet, env={**os.environ, **FETCH_NOTHING}
-        )
-    except OSError:
-        return None
-    with process:
-        alarm = threading.Timer(GIT_SECONDS, process.kill)
-        alarm.start()
-        output = cast("IO[bytes]", process.stdout).read(LONGEST_OUTPUT + 1)
-        if len(output) > LONGEST_OUTPUT:
-            process.kill()
-        process.wait()
-        alarm.cancel()
-    if process.returncode == -signal.SIGKILL:
-        output = output.rpartition(b"\x1e")[0]  # the last commit is not complete
-    return output.decode("utf-8", "replace") if process.returncode in (0, -signal.SIGKILL) else None
+        with output_of(["git", *FOREIGN, "-C", str(repository), *arguments], GIT_SECONDS, FETCH_NOTHING) as output:
+            said = output.read(LONGEST_OUTPUT)
+        complete = len(said) < LONGEST_OUTPUT
+    except TooSlow:
+        complete = False
+    except ManagerError:
+        return ""
+    return (said if complete else said.rpartition(b"\x1e")[0]).decode("utf-8", "replace")
 
 
 def _head(folder: Path) -> str:
-    return (_git(folder, "rev-parse", "HEAD") or "").strip()
+    return _git(folder, "rev-parse", "HEAD").strip()
 
 
 def git_source(repository: Path) -> Iterator[Source]:
@@ -99,7 +86,7 @@ def git_source(repository: Path) -> Iterator[Source]:
 
 
 def _history(repository: Path) -> tuple[list[Chunk], list[Rename]]:
-    log = _git(repository, "log", "-z", "-M", "--name-status", f"--max-count={MOST_COMMITS}", LOG_FORMAT) or ""
+    log = _git(repository, "log", "-z", "-M", "--name-status", f"--max-count={MOST_COMMITS}", LOG_FORMAT)
     chunks: list[Chunk] = []
     renames: list[Rename] = []
     for number, record in enumerate(log.split("\x1e")[1:], 1):

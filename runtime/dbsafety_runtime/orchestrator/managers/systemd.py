@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.managers import unitfile
-from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME, ManagerError
+from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME
 from dbsafety_runtime.orchestrator.model import Service, ServiceConfig, ServiceState
-from dbsafety_runtime.storage.lite import forbid_open_transaction
+from dbsafety_runtime.orchestrator.processes import run
 
-TIMEOUT_SECONDS: Final = 20.0
 PROPERTIES: Final = (
     "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,ExecMainStartTimestamp,"
     "UnitFileState,FragmentPath,DropInPaths"
@@ -22,30 +19,9 @@ STATES: Final[Mapping[str, ServiceState]] = {
     "active": "running", "reloading": "running", "activating": "starting", "deactivating": "starting",
     "failed": "failed", "inactive": "stopped",
 }  # fmt: skip
-FOLDERS: Final = (Path("/etc/systemd/system"), Path("/run/systemd/system"), Path("/usr/lib/systemd/system"))
+FOLDER: Final = Path("/etc/systemd/system")
 
 Runner = Callable[[Sequence[str]], str]
-
-
-def run(command: Sequence[str]) -> str:
-    """Run a command and return its output; raises ManagerError on failure or after 20 seconds."""
-    forbid_open_transaction(command[0])
-    environment = {**os.environ, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ManagerError(f"{command[0]}: {error}") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no message"]
-        raise ManagerError(f"{command[0]} ended with {done.returncode}: {lines[-1]}")
-    return done.stdout.decode("utf-8", "replace")
 
 
 def blocks(text: str) -> list[dict[str, str]]:
@@ -67,7 +43,7 @@ class SystemdManager:
 
     name = "systemd"
 
-    def __init__(self, runner: Runner = run, folder: Path = FOLDERS[0]) -> None:
+    def __init__(self, runner: Runner = run, folder: Path = FOLDER) -> None:
         self._run, self._folder = runner, folder
 
     def services(self) -> tuple[Service, ...]:
