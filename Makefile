@@ -11,7 +11,7 @@ TYPED := dbsafety runtime/dbsafety_runtime docs/generate.py tests/harness
 # The current folder is not put on Python's path: it would make `runtime`, `docs` and `tests` importable.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help demo test lint types architecture docs docs-check dogfood wheel hooks fix faults soak prove corpus bench clean
+.PHONY: help demo test lint types architecture docs docs-check dogfood wheel hooks fix faults soak prove kills roundtrip corpus bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,13 @@ prove: $(READY) ## the bad and the fixed code on real databases and several inte
 	@PYTHONPATH=. $(PY) tests/prove/table.py
 	@$(PYTEST) -m 'prove or not prove' -n $(JOBS) --dist loadgroup tests/prove/test_pairs.py
 	@$(PYTEST) -m prove -n $(JOBS) --dist loadgroup --ignore tests/prove
+
+kills: $(READY) ## `fix` killed at 200 random moments: every file old or new, the next run ends the work (long)
+	@$(PYTEST) -s -m slow -o faulthandler_timeout=0 tests/fix/test_kills.py
+
+roundtrip: $(READY) ## all fixes on copies, every promise checked anew: TREES="folder ..." [LABELS=labels.jsonl]
+	@test -n "$(TREES)" || { echo 'usage: make roundtrip TREES="folder ..." [LABELS=labels.jsonl]' >&2; exit 2; }
+	@PYTHONPATH=. $(PY) tests/fix/roundtrip.py $(TREES) $(if $(LABELS),--labels "$(LABELS)")
 
 corpus: $(READY) ## score findings: LABELS=labels.jsonl (score.py beside it) TREES=folder
 	@test -n "$(LABELS)" -a -n "$(TREES)" || { echo 'usage: make corpus LABELS=labels.jsonl TREES=folder' >&2; exit 2; }

@@ -7,7 +7,7 @@ import libcst as cst
 from dbsafety.fix.snippets import expression
 from dbsafety.model.faults import FixRefused
 
-_Space = cst.BaseParenthesizableWhitespace
+Space = cst.BaseParenthesizableWhitespace
 _NONE = cst.SimpleWhitespace("")
 _BLANK = cst.SimpleWhitespace(" ")
 
@@ -50,26 +50,26 @@ def _appended(call: cst.Call, new: cst.Arg) -> cst.Call:
     if not before and not isinstance(closing, cst.ParenthesizedWhitespace):
         between = _BLANK
     # What follows the old last argument, its comment above all, stays with it.
-    parted = cst.Comma(whitespace_after=_joined(closing, between))
+    parted = cst.Comma(whitespace_after=joined(closing, between))
     last = last.with_changes(comma=parted, whitespace_after_arg=_NONE)
     if comma is None:
-        new = new.with_changes(whitespace_after_arg=_bare(closing))
+        new = new.with_changes(whitespace_after_arg=bare(closing))
     else:
-        new = new.with_changes(comma=comma.with_changes(whitespace_after=_bare(closing)))
+        new = new.with_changes(comma=comma.with_changes(whitespace_after=bare(closing)))
     return call.with_changes(args=[*before, last, new])
 
 
-def _joined(closing: _Space, between: _Space) -> _Space:
+def joined(closing: Space, between: Space) -> Space:
     """The space between the old last argument and the new one: comments of `closing`, indentation of `between`."""
     if isinstance(closing, cst.ParenthesizedWhitespace):
         if isinstance(between, cst.ParenthesizedWhitespace):
             return closing.with_changes(indent=between.indent, last_line=between.last_line)
         has_comment = closing.first_line.comment is not None or closing.empty_lines
         return closing if has_comment else _BLANK
-    return _bare(between) if isinstance(between, cst.ParenthesizedWhitespace) else _BLANK
+    return bare(between) if isinstance(between, cst.ParenthesizedWhitespace) else _BLANK
 
 
-def _bare(space: _Space) -> _Space:
+def bare(space: Space) -> Space:
     """The space without its comments and blank lines."""
     if not isinstance(space, cst.ParenthesizedWhitespace):
         return space

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
 
+from dbsafety.fix.arguments import Space, bare, joined
 from dbsafety.fix.locate import Statement
 from dbsafety.fix.snippets import statements, with_leading_lines
 from dbsafety.model.rewrite import EnsureImport
@@ -43,7 +44,7 @@ def add_imports(body: Sequence[Statement], imports: Sequence[EnsureImport]) -> l
 
 
 def _merged(body: list[Statement], item: EnsureImport) -> bool:
-    """Add the name to a one-line `from module import ...` in the first block of imports, if there is one."""
+    """Add the name to a `from module import ...` in the first block of imports, if there is one."""
     if not item.name:
         return False
     start, end = _block(body)
@@ -51,23 +52,56 @@ def _merged(body: list[Statement], item: EnsureImport) -> bool:
         if _key(body[at]) != _Key.of(item.module, is_from=True):
             continue
         match body[at]:
-            case cst.SimpleStatementLine(body=[cst.ImportFrom(names=[*names], lpar=None) as node]):
-                body[at] = body[at].with_changes(body=[node.with_changes(names=_with_name(names, item.name))])
+            case cst.SimpleStatementLine(body=[cst.ImportFrom(names=[*_]) as node]):
+                body[at] = body[at].with_changes(body=[_with_name(node, item.name)])
                 return True
     return False
 
 
-def _with_name(names: Sequence[cst.ImportAlias], name: str) -> list[cst.ImportAlias]:
-    """The names with one more: before the first that sorts after it if they are in order, else at the end."""
+def _with_name(node: cst.ImportFrom, name: str) -> cst.ImportFrom:
+    """The import with one more name: before the first that sorts after it if they are in order, else at the end."""
+    names = [] if isinstance(node.names, cst.ImportStar) else list(node.names)
     known = [get_full_name_for_node(alias.name) or "" for alias in names]
     place = next((at for at, other in enumerate(known) if other > name), len(known))
-    if known != sorted(known):
-        place = len(known)
-    comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
-    result = [alias if isinstance(alias.comma, cst.Comma) else alias.with_changes(comma=comma) for alias in names]
-    result.insert(place, cst.ImportAlias(cst.Name(name), comma=comma))
-    result[-1] = result[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-    return result
+    if known != sorted(known) or place == len(known) or _has_comments(_space_before(node, names, place)):
+        return _with_last_name(node, names, name)
+    new = cst.ImportAlias(cst.Name(name), comma=cst.Comma(whitespace_after=bare(_between(node, names))))
+    return node.with_changes(names=[*names[:place], new, *names[place:]])
+
+
+def _with_last_name(node: cst.ImportFrom, names: Sequence[cst.ImportAlias], name: str) -> cst.ImportFrom:
+    """The import with the name behind the others, in the layout of their parentheses if they have any."""
+    *before, last = names
+    new, right = cst.ImportAlias(cst.Name(name)), node.rpar
+    if isinstance(last.comma, cst.Comma):
+        closing = last.comma.whitespace_after
+        new = new.with_changes(comma=last.comma.with_changes(whitespace_after=bare(closing)))
+    else:
+        closing = right.whitespace_before if right is not None else cst.SimpleWhitespace("")
+        right = right.with_changes(whitespace_before=bare(closing)) if right is not None else None
+    parted = cst.Comma(whitespace_after=joined(closing, _between(node, names)))
+    return node.with_changes(names=[*before, last.with_changes(comma=parted), new], rpar=right)
+
+
+def _space_before(node: cst.ImportFrom, names: Sequence[cst.ImportAlias], place: int) -> Space | None:
+    if place == 0:
+        return node.lpar.whitespace_after if node.lpar is not None else None
+    comma = names[place - 1].comma
+    return comma.whitespace_after if isinstance(comma, cst.Comma) else None
+
+
+def _has_comments(space: Space | None) -> bool:
+    """Whether there are comments on lines of their own, which belong to the name that follows."""
+    lines = space.empty_lines if isinstance(space, cst.ParenthesizedWhitespace) else ()
+    return any(line.comment is not None for line in lines)
+
+
+def _between(node: cst.ImportFrom, names: Sequence[cst.ImportAlias]) -> Space:
+    """The space between two names: that behind the first comma or, of a lone name on a line of its own, before it."""
+    if len(names) > 1 and isinstance(names[0].comma, cst.Comma):
+        return names[0].comma.whitespace_after
+    opening = node.lpar.whitespace_after if node.lpar is not None else None
+    return opening if isinstance(opening, cst.ParenthesizedWhitespace) else cst.SimpleWhitespace(" ")
 
 
 def _insert(body: list[Statement], item: EnsureImport) -> None:

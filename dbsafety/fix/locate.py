@@ -32,9 +32,14 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """A file's concrete syntax tree, with its nodes by place: start and length in UTF-8 bytes of the decoded text."""
+    """A file's concrete syntax tree, with its nodes by place: start and length in UTF-8 bytes of the plain text.
+
+    `plain` is the text without the whitespace that libcst does not keep (1.9: a form feed at the start of a line of
+    code, some blanks at the end of the file). Its lines are those of `text`; edits are made in `text`.
+    """
 
     text: SourceText
+    plain: SourceText
     module: cst.Module
     places: Mapping[tuple[int, int], tuple[cst.CSTNode, ...]]
 
@@ -42,17 +47,18 @@ class ParsedFile:
     def parse(cls, text: SourceText) -> ParsedFile:
         """Parse decoded text.
 
-        Raises FixRefused when the tree does not give the same text again (libcst 1.9 drops a form feed that shares
-        its line with code, and some blanks at the end of a file), or when encoding the text does not give the file.
+        Raises FixRefused when the tree does not give the plain text again, or when encoding the text does not give the
+        file.
         """
         if not text.round_trips:
             raise FixRefused(f"the file's bytes are not what its encoding ({text.encoding}) makes of its text")
         try:
             module = cst.parse_module(text.text)
-            if module.code != text.text:
-                raise FixRefused(
-                    "the file has whitespace that would be lost (a form feed before code, a CR or blanks at its end)"
-                )
+            plain = text if module.code == text.text else _plain(text, SourceText.of(module.code))
+            if plain is not text:
+                module = cst.parse_module(plain.text)
+            if module.code != plain.text:
+                raise FixRefused("the file has whitespace that would be lost (a CR at its end)")
             # The tree is new and nobody else has it: a copy would double the time (measured).
             positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(ByteSpanPositionProvider)
         except cst.ParserSyntaxError as error:
@@ -64,7 +70,11 @@ class ParsedFile:
             if isinstance(node, _KINDS):
                 key = (place.start, place.length)
                 places[key] = (*places.get(key, ()), node)
-        return cls(text, module, places)
+        return cls(text, plain, module, places)
+
+    def is_plain(self, line: int) -> bool:
+        """Whether the line is the same in both texts."""
+        return self.plain is self.text or self.plain.line(line) == self.text.line(line)
 
     def find(self, span: Span, kinds: type[Node] | tuple[type[Node], ...], what: str) -> Node:
         """The one node of these classes at exactly this span. Raises FixRefused when it is not exactly one."""
@@ -102,5 +112,20 @@ class ParsedFile:
         return len(match.group()) if match else 0
 
     def _place(self, span: Span) -> tuple[int, int]:
-        start = self.text.utf8_offset(span.line, span.col)
-        return start, self.text.utf8_offset(span.end_line, span.end_col) - start
+        start = self._offset(span.line, span.col)
+        return start, self._offset(span.end_line, span.end_col) - start
+
+    def _offset(self, line: int, col: int) -> int:
+        dropped = 0 if self.is_plain(line) else len(self.text.line(line)) - len(self.plain.line(line))
+        return self.plain.utf8_offset(line, max(0, col - dropped))
+
+
+def _plain(text: SourceText, kept: SourceText) -> SourceText:
+    """What libcst kept of a text, `kept`, if the rest is nothing but form feeds before code and blanks at the end."""
+    old, new = text.lines(), kept.lines()
+    same = len(old) == len(new) and all(
+        one == other or one.lstrip("\f") == other for one, other in zip(old[:-1], new[:-1], strict=True)
+    )
+    if not same or (old[-1].strip() and old[-1].lstrip("\f") != new[-1]) or new[-1].isspace():
+        raise FixRefused("the file has whitespace that would be lost (a CR or blanks at its end)")
+    return kept

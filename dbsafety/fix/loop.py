@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from dbsafety.fix.footprint import Footprint, footprint
 from dbsafety.fix.locate import ParsedFile
+from dbsafety.fix.names import require_bound
 from dbsafety.fix.realize import Hunk, Realised, realise
 from dbsafety.fix.tree import TreeIndex, missing_imports
 from dbsafety.fix.verify import parsed_again, require_comments, require_mended, require_planned_tree
@@ -224,6 +225,7 @@ class _Round:
         if not realised.edits:
             raise FixRefused("the fix changes nothing")
         new_text, new = parsed_again(realised, text)
+        require_bound(old, new)
         require_planned_tree(old, plans, imports, new)
         require_comments(text, new_text, plans)
         after = tuple(self._check(realised.data))

@@ -45,8 +45,11 @@ def realise(
     """
     text = parsed.text
     new = SourceText.of(rewritten(parsed, plans, imports))
-    old_lines, new_lines = _lines(text), _lines(new)
+    old_lines, new_lines = _lines(parsed.plain), _lines(new)
     hunks = _hunks(old_lines, new_lines, [lines for footprint in footprints for lines in footprint.allowed])
+    for line in (line for hunk in hunks for line in range(hunk.old_start + 1, hunk.old_end + 1)):
+        if not parsed.is_plain(line):
+            raise FixRefused(f"the form feed or the blanks of line {line} would be lost")
     edits = tuple(_edit(text, hunk, "".join(new_lines[hunk.new_start : hunk.new_end])) for hunk in hunks)
     return Realised(spliced(text, edits), hunks, edits)
 

@@ -122,18 +122,21 @@ def bound_name(item: EnsureImport) -> str:
 def _require_free(tree: ast.Module, item: EnsureImport) -> None:
     name = bound_name(item)
     for node in ast.walk(tree):
-        if name in _bound_by(node) and not (isinstance(node, ast.stmt) and _binds(node, item)):
+        if name in bound_by(node) and not (isinstance(node, ast.stmt) and _binds(node, item)):
             line = getattr(node, "lineno", 1)
             raise FixRefused(f"the name {name}, which the fix needs to import, means something else at line {line}")
 
 
-def _bound_by(node: ast.AST) -> tuple[str | None, ...]:
+def bound_by(node: ast.AST) -> tuple[str | None, ...]:
+    """The names that a node itself binds, not what is inside it."""
     match node:
         case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
             return (name,)
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             return (name,)
         case ast.ExceptHandler(name=name) | ast.MatchAs(name=name) | ast.MatchStar(name=name):
+            return (name,)
+        case ast.MatchMapping(rest=name):
             return (name,)
         case ast.Import(names=names):
             return tuple(alias.asname or alias.name.split(".")[0] for alias in names)

@@ -15,6 +15,8 @@ from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.blocks import BlockKind
 from dbsafety.typestate.report import End, Swallow
 
+_CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, *LOOPS)
+
 
 def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
     """The plan that rolls back first in the handler, or None and the reason for the refusal.
@@ -81,17 +83,28 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
 
 
 def _commits_outside_loop(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> bool:
+    """Whether turns of the loop around the `try` write what only a commit behind the loop, or in some turns, stores."""
     loop = next((outer for outer in view.around(attempt) if isinstance(outer, LOOPS)), None)
     if loop is None:
         return False
-    inside = {id(node) for node in ast.walk(loop)}
+    inside = {id(node) for statement in loop.body for node in ast.walk(statement)}
     writes = commits = False
     for node, op in view.ops(swallow.subject.key):
         if id(node) in inside:
-            commits = commits or op.effect is Effect.COMMIT
+            commits = commits or (op.effect is Effect.COMMIT and _in_every_turn(view, node, loop))
             reads = op.statement.verb.value == "read"
             writes = writes or (op.effect in (Effect.EXECUTE, Effect.SCRIPT) and not reads)
     return writes and not commits
+
+
+def _in_every_turn(view: FunctionView, node: ast.AST, loop: ast.AST) -> bool:
+    """Whether a turn that goes well comes by: a node under no condition, and in no inner loop and no handler."""
+    for outer in view.around(node):
+        if outer is loop:
+            return True
+        if isinstance(outer, _CONDITIONS):
+            return False
+    return False
 
 
 def _called_per_row(view: FunctionView, swallow: Swallow) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, HandleKind
-from dbsafety.facts.scopes import BindKind, FunctionInfo, ModuleIndex, Scope
+from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.flow.graph import Cfg, Step
 from dbsafety.model.finding import Confidence
 from dbsafety.typestate.automaton import Raised, State, Tx
@@ -52,13 +52,18 @@ class ModuleView:
         return tuple(FunctionView(self, info) for info in self.index.functions)
 
     def name_for(self, dotted: str, scope: Scope) -> str | None:
-        """The expression that names the thing `dotted` in `scope`: its own name, or an attribute of its module."""
+        """The expression that names the thing `dotted` in `scope`: its own name, or an attribute of its module.
+
+        Names that are also bound to something else, or that only type checkers see, do not count.
+        """
         module, _, member = dotted.rpartition(".")
         current: Scope | None = scope
         while current is not None:
             for name, bindings in current.bindings.items():
                 if scope.find(name) is not current:
                     continue  # a parameter or variable further in has the name
+                if not all(self._is_import(binding) for binding in bindings):
+                    continue
                 dotteds = [b.dotted for b in bindings if b.kind is BindKind.IMPORT]
                 if dotted in dotteds:
                     return name
@@ -66,6 +71,22 @@ class ModuleView:
                     return f"{name}.{member}"
             current = current.parent
         return None
+
+    def _is_import(self, binding: Binding) -> bool:
+        """Whether the binding is an import that runs, or the None that stands for one that failed."""
+        if binding.kind is BindKind.IMPORT:
+            return id(binding.node) not in self._for_types
+        return isinstance(binding.value, ast.Constant) and binding.value.value is None
+
+    @cached_property
+    def _for_types(self) -> frozenset[int]:
+        """The statements under `if TYPE_CHECKING`, by `id`."""
+        blocks = (
+            node.body
+            for node in ast.walk(self.index.tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING"
+        )
+        return frozenset(id(node) for body in blocks for node in body)
 
     def sends(self, key: Key, words: str) -> bool:
         """Whether a statement whose text holds `words` is sent on the connection anywhere in the module, also by a

@@ -1,6 +1,7 @@
 """All fixes, unsafe ones too, on copies of whole folders: what was applied, what was refused and why, what went wrong.
 
-Run by `make roundtrip TREES="folder ..."`. The promises are checked here anew, not by the gates of `dbsafety.fix`.
+Run by `make roundtrip TREES="folder ..."`. The promises are checked here anew, not by the gates of `dbsafety.fix`. With
+`LABELS=labels.jsonl` it also says what became of the findings at the sites that are labelled as defects.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import ast
 import difflib
 import io
+import json
 import shutil
 import sys
 import tempfile
@@ -35,13 +37,19 @@ EVERYTHING = Settings(select=("ALL",), min_confidence=Confidence.LOW, exclude=()
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the fixes of a folder; `broken` are the promises that were not kept, one line each."""
+    """What became of the fixes of a folder.
+
+    `refused` are fixes that the rule did not plan, `gates` those it planned and a gate stopped, `labelled` what became
+    of findings at labelled defects; `broken` are the promises that were not kept, one line each.
+    """
 
     files: int = 0
     changed: int = 0
     findings: Counter[str] = field(default_factory=Counter)
     applied: Counter[str] = field(default_factory=Counter)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    gates: Counter[tuple[str, str]] = field(default_factory=Counter)
+    labelled: Counter[tuple[str, str]] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
@@ -50,18 +58,59 @@ class Tally:
         self.findings += other.findings
         self.applied += other.applied
         self.refused += other.refused
+        self.gates += other.gates
+        self.labelled += other.labelled
         self.broken += other.broken
 
     def lines(self) -> Iterator[str]:
-        fixable = self.applied.total() + self.refused.total()
+        refused = self.refused + self.gates
+        fixable = self.applied.total() + refused.total()
         yield f"files {self.files}, changed {self.changed}, findings {self.findings.total()}, with a fix {fixable}"
         for code, count in sorted(self.findings.items()):
-            refused = sum(n for (own, _), n in self.refused.items() if own == code)
-            yield f"  {code}: findings {count}, applied {self.applied[code]}, refused {refused}"
-        for (code, reason), count in sorted(self.refused.items(), key=lambda item: (item[0][0], -item[1])):
-            yield f"  refused {count} x {code}: {reason}"
+            not_made = sum(n for (own, _), n in refused.items() if own == code)
+            yield f"  {code}: findings {count}, applied {self.applied[code]}, refused {not_made}"
+        for title, counts in (("refused", self.refused), ("planned, but stopped by a gate", self.gates)):
+            yield f"{title}: {counts.total()}"
+            yield from (f"  {count} x {code}: {why}" for (code, why), count in _by_code(counts))
+        if self.labelled:
+            yield f"at labelled defects: {self.labelled.total()} findings"
+            yield from (f"  {count} x {code}: {what}" for (code, what), count in _by_code(self.labelled))
         yield f"promises broken: {len(self.broken)}"
         yield from (f"  {line}" for line in self.broken)
+
+
+def _by_code(counts: Counter[tuple[str, str]]) -> list[tuple[tuple[str, str], int]]:
+    return sorted(counts.items(), key=lambda item: (item[0][0], -item[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A site that a person called a defect: lines of a file below a folder, and the codes that may find it."""
+
+    folder: str
+    path: str
+    first: int
+    last: int
+    codes: frozenset[str]
+
+    @classmethod
+    def read(cls, file: Path) -> tuple[Label, ...]:
+        """The defects of a file of labels; `map.json` beside it says which codes find which kind."""
+        kinds: dict[str, list[str]] = json.loads((file.parent / "map.json").read_text(encoding="utf-8"))
+        found = []
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+            if row["label"] == "defect":
+                codes = frozenset(code for code, names in kinds.items() if row["rule"] in names)
+                found.append(cls(row["tree"], row["path"], row["try_line"], row["end_line"], codes))
+        return tuple(found)
+
+    def meets(self, finding: Finding, folder: Path) -> bool:
+        """Whether a finding in a copy of the folder is at this site."""
+        return (
+            finding.code in self.codes
+            and self.first <= finding.span.line <= self.last
+            and Path(finding.path) == folder / self.path
+        )
 
 
 def copied(source: Path, target: Path, limit: int | None = None) -> int:
@@ -76,8 +125,9 @@ def copied(source: Path, target: Path, limit: int | None = None) -> int:
     return count
 
 
-def round_trip(folder: Path, settings: Settings = EVERYTHING) -> Tally:
+def round_trip(folder: Path, settings: Settings = EVERYTHING, labels: Iterable[Label] = ()) -> Tally:
     """Fix every file of a folder in place, and again; the folder must be a copy."""
+    known = [label for label in labels if label.folder == folder.name]
     configuration = Configuration(settings, folder)
     before = run([str(folder)], configuration)
     originals = {path: path.read_bytes() for path in folder.rglob("*.py")}
@@ -87,6 +137,8 @@ def round_trip(folder: Path, settings: Settings = EVERYTHING) -> Tally:
     tally = Tally(files=before.files, findings=Counter(one.code for one in before.findings))
     for fixed in fixed_files(before, configuration, unsafe=True):
         _take(tally, fixed, plans[fixed.path])
+        at_labels = [one for one in plans[fixed.path] if any(label.meets(one, folder) for label in known)]
+        tally.labelled.update((one.code, _fate(one, fixed)) for one in at_labels)
     touched = _compare(tally, originals)
     again = run([str(folder)], configuration)
     tally.broken += _new_findings(before, again)
@@ -101,11 +153,22 @@ def _take(tally: Tally, fixed: FileFix, findings: Sequence[Finding]) -> None:
         tally.broken.append(f"{fixed.path}: {fixed.fault}")
         return
     tally.applied.update(one.code for one in fixed.outcome.applied)
-    tally.refused.update((one.finding.code, one.reason) for one in fixed.outcome.refused)
+    for one in fixed.outcome.refused:
+        kind = tally.refused if one.finding.fix is None else tally.gates
+        kind[one.finding.code, one.reason] += 1
     if fixed.changed:
         tally.changed += 1
         fixed.write()
         tally.broken += (f"{fixed.path}: {what}" for what in broken(fixed.old, fixed.outcome.new, findings))
+
+
+def _fate(finding: Finding, fixed: FileFix) -> str:
+    """What became of a finding: "fixed", or why not."""
+    if any((one.code, one.span.line) == (finding.code, finding.span.line) for one in fixed.outcome.applied):
+        return "fixed"
+    here = finding.code, finding.scope
+    same = (one for one in fixed.outcome.refused if (one.finding.code, one.finding.scope) == here)
+    return next((f"refused: {one.reason}" for one in same), "gone with another fix, or without one")
 
 
 def broken(old: bytes, new: bytes, findings: Iterable[Finding]) -> Iterator[str]:
@@ -174,14 +237,16 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="at most so many files of a folder")
     parser.add_argument("--default", action="store_true", help="the rules that are on by default, not all of them")
     parser.add_argument("--quiet", action="store_true", help="print only the sum")
+    parser.add_argument("--labels", type=Path, help="a file of labelled sites, with map.json beside it")
     given = parser.parse_args()
     total = Tally()
+    labels = Label.read(given.labels) if given.labels else ()
     for folder in given.folders:
         with tempfile.TemporaryDirectory(prefix="roundtrip-") as scratch:
             copy = Path(scratch).resolve() / folder.resolve().name
             if not copied(folder.resolve(), copy, given.limit):
                 continue
-            tally = round_trip(copy, Settings(exclude=()) if given.default else EVERYTHING)
+            tally = round_trip(copy, Settings(exclude=()) if given.default else EVERYTHING, labels)
         total.add(tally)
         if not given.quiet:
             print(f"== {folder}", *tally.lines(), sep="\n", flush=True)

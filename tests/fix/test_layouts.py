@@ -55,6 +55,18 @@ LAYOUTS = {
         "import x\n\x0c\ntry:\n    f()\nexcept E:\n    log()\n",
         "import x\n\x0c\ntry:\n    f()\nexcept E:\n    conn.rollback()\n    log()\n",
     ),
+    "form feeds before code": (
+        "\x0c\x0ctry:\n    f()\n\x0cexcept E:\n    log()\n\x0c    log(\n\x0c1)\n\x0cx = 1\n",
+        "\x0c\x0ctry:\n    f()\n\x0cexcept E:\n    conn.rollback()\n    log()\n\x0c    log(\n\x0c1)\n\x0cx = 1\n",
+    ),
+    "form feed before a decorator": (
+        "\x0c@d\ndef g():\n    try:\n        f()\n    except E: log()\n",
+        "\x0c@d\ndef g():\n    try:\n        f()\n    except E:\n        conn.rollback()\n        log()\n",
+    ),
+    "blanks at the end": (
+        "try:\n    f()\nexcept E:\n    log()\n   ",
+        "try:\n    f()\nexcept E:\n    conn.rollback()\n    log()\n   ",
+    ),
     "byte order mark": (
         "\ufefftry:\n    f()\nexcept E:\n    log()\n",
         "\ufefftry:\n    f()\nexcept E:\n    conn.rollback()\n    log()\n",
@@ -154,9 +166,8 @@ def test_byte_order_mark_is_kept_once() -> None:
 
 
 LOSSES = {
-    "form feed before code": ("\x0ctry:\n    f()\nexcept E:\n    log()\n", "whitespace that would be lost"),
     "final CR": ("try:\r    f()\rexcept E:\r    log()\r", "whitespace that would be lost"),
-    "blanks at the end": ("try:\n    f()\nexcept E:\n    log()\n   ", "whitespace that would be lost"),
+    "form feed before what is replaced": ("try:\n    f()\n\x0cexcept E: log()\n", "form feed or the blanks of line 3"),
 }
 
 

@@ -382,9 +382,33 @@ IMPORTS = {
     "merged": ("from contextlib import suppress\n\nf()\n", "from contextlib import closing, suppress\n\nf()\n"),
     "merged last": ("from contextlib import a, b  # c\nf()\n", "from contextlib import a, b, closing  # c\nf()\n"),
     "merged, not in order": ("from contextlib import z, a\nf()\n", "from contextlib import z, a, closing\nf()\n"),
-    "a list in parentheses": (
+    "parentheses on one line": (
+        "from contextlib import (ExitStack, suppress)\nf()\n",
+        "from contextlib import (ExitStack, closing, suppress)\nf()\n",
+    ),
+    "parentheses on one line, last, with a comma": (
+        "from contextlib import (a as b, c,)\nf()\n",
+        "from contextlib import (a as b, c, closing,)\nf()\n",
+    ),
+    "parentheses over lines": (
         "from contextlib import (\n    suppress,\n)\nf()\n",
-        "from contextlib import (\n    suppress,\n)\nfrom contextlib import closing\nf()\n",
+        "from contextlib import (\n    closing,\n    suppress,\n)\nf()\n",
+    ),
+    "parentheses over lines, last": (
+        "from contextlib import (\n    suppress,  # why\n    ExitStack,\n)\nf()\n",
+        "from contextlib import (\n    suppress,  # why\n    ExitStack,\n    closing,\n)\nf()\n",
+    ),
+    "parentheses over lines, last, without a comma": (
+        "from contextlib import (ExitStack,\n               aclosing)  # c\nf()\n",
+        "from contextlib import (ExitStack,\n               aclosing,\n               closing)  # c\nf()\n",
+    ),
+    "parentheses over lines, comments of the names": (
+        "from contextlib import (  # all\n    ExitStack,  # a\n    # b\n    suppress  # c\n)\nf()\n",
+        "from contextlib import (  # all\n    ExitStack,  # a\n    # b\n    suppress,  # c\n    closing\n)\nf()\n",
+    ),
+    "a continuation line": (
+        "from contextlib import aclosing, \\\n    suppress\nf()\n",
+        "from contextlib import aclosing, \\\n    closing, \\\n    suppress\nf()\n",
     ),
     "bound under another name": (
         "from contextlib import closing as c\nf()\n",

@@ -199,6 +199,7 @@ LAYOUTS: dict[str, Callable[[str], bytes]] = {
     "no final newline": lambda text: text.rstrip("\n").encode(),
     "latin-1": lambda text: text.replace("# head", "# coding: latin-1").encode("latin-1"),
     "form feed on its line": lambda text: text.replace("\n\ndef", "\n\x0c\ndef").encode(),
+    "form feed before code": lambda text: text.replace("def read", "\x0cdef read").encode(),
     "blanks at the ends of lines": lambda text: text.replace("\n\n", "\n  \n").encode(),
 }
 
