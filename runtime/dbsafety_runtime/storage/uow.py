@@ -42,7 +42,9 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = %s AND backend_xid::text::bigint = mod(%s::bigint, 4294967296)
 """
 RESOLVE_SECONDS: Final = 20.0
-# How long a session keeps the plan of a prepared statement: one made while a table was empty is soon a bad one.
+# Planning the claim costs more than running it, so its plan is kept; not for long, as one made while a table was empty
+# is soon a bad one.
+PLAN_ONCE: Final = "SET plan_cache_mode = force_generic_plan; "
 PLAN_SECONDS: Final = 5.0
 
 Row = tuple[Any, ...]
@@ -112,10 +114,10 @@ class Transaction:
         """Run a prepared statement, preparing it on the session's first use and planning it anew from time to time."""
         conn, now = self._session(), time.monotonic()
         if statement.name not in conn.prepared:
-            self.execute(f"PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
+            self.execute(f"{PLAN_ONCE}PREPARE {statement.name} ({statement.types}) AS {statement.sql}")
             conn.prepared, conn.planned = conn.prepared | {statement.name}, now
         elif now - conn.planned > PLAN_SECONDS:
-            self.execute("DISCARD PLANS")
+            self.execute(f"{PLAN_ONCE}DISCARD PLANS")
             conn.planned = now
         return self.execute(f"EXECUTE {statement.name} ({', '.join(['%s'] * len(params))})", params)
 
