@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from unittest.mock import patch
 
 from dbsafety.proofs.proof import Proof
 from dbsafety.proofs.stage import Stage
@@ -23,16 +22,6 @@ PROOF = Proof(
 )
 
 
-@contextmanager
-def _asleep(act: Callable[[float], None]) -> Iterator[None]:
-    """The time that the code sleeps is the time in which something else is done."""
-    real, time.sleep = time.sleep, act
-    try:
-        yield
-    finally:
-        time.sleep = real
-
-
 def failing(stage: Stage) -> None:
     """Somebody writes while the code sleeps."""
     conn = stage.connect()
@@ -40,7 +29,7 @@ def failing(stage: Stage) -> None:
     def write(_seconds: float) -> None:
         stage.see(OTHER, stage.attempt(lambda: stage.execute("UPDATE purchase SET state = 'paid' WHERE id = 2")))
 
-    with _asleep(write):
+    with patch.object(time, "sleep", write):
         stage.example.ship(conn, 1)
     conn.close()
 
@@ -48,6 +37,6 @@ def failing(stage: Stage) -> None:
 def happy(stage: Stage) -> None:
     """Nobody else is there."""
     conn = stage.connect()
-    with _asleep(lambda _seconds: None):
+    with patch.object(time, "sleep"):
         stage.see("ship(1)", stage.example.ship(conn, 1))
     stage.see("purchases", stage.rows("SELECT * FROM purchase ORDER BY id"))

@@ -27,5 +27,5 @@ def failing(stage: Stage) -> None:
 
 
 def happy(stage: Stage) -> None:
-    """This code has no good day: it always waits for itself. What it leaves behind is in order."""
+    """It has no good day, since it always waits for itself; what it leaves behind is in order."""
     stage.see("integrity", stage.values("PRAGMA integrity_check"))
