@@ -94,6 +94,7 @@ def _as_json(module: RuleModule) -> dict[str, object]:
         "drivers": list(rule.drivers),
         "fix": rule.fix.value if rule.fix else None,
         "default": rule.default,
+        "implemented": module.implemented,
         "pylint_id": rule.pylint_id,
         "since": rule.since,
         "documentation": module.doc,

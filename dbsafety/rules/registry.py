@@ -33,6 +33,11 @@ class RuleModule:
     subject: str
     check: Callable[[object], Iterable[Finding]] | None
 
+    @property
+    def implemented(self) -> bool:
+        """Whether something reports the code: its function, or the tool itself (its own codes speak of no driver)."""
+        return self.check is not None or not self.rule.drivers
+
 
 @cache
 def all_rules() -> tuple[RuleModule, ...]:

@@ -56,7 +56,8 @@ def test_rules_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     rules = json.loads(capsys.readouterr().out)
     assert [rule["code"] for rule in rules] == [module.rule.code for module in all_rules()]
     assert set(rules[0]) == {
-        "code", "slug", "summary", "severity", "drivers", "fix", "default", "pylint_id", "since", "documentation"
+        "code", "slug", "summary", "severity", "drivers", "fix", "default", "implemented", "pylint_id", "since",
+        "documentation",
     }  # fmt: skip
 
 
