@@ -70,15 +70,15 @@ def is_docstring(node: ast.stmt) -> bool:
 def missing_imports(tree: ast.Module, plans: Iterable[FixPlan]) -> tuple[EnsureImport, ...]:
     """The imports that the plans ask for and the module does not make before their first change.
 
-    Raises FixRefused when the name an import would bind means something else anywhere in the module.
+    Raises FixRefused when the name that an import binds, or would bind, means something else anywhere in the module.
     """
     missing: dict[EnsureImport, None] = {}
     for plan in plans:
         wanted = [rewrite for rewrite in plan.rewrites if isinstance(rewrite, EnsureImport)]
         changed = min((span.line for rewrite in plan.rewrites for span in spans_of(rewrite)), default=1)
         for item in wanted:
+            _require_free(tree, item)
             if not any(node.lineno < changed and _binds(node, item) for node in tree.body):
-                _require_free(tree, item)
                 missing[item] = None
     return tuple(missing)
 
