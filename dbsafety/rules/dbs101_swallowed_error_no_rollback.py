@@ -64,8 +64,10 @@ away, the body gets a savepoint. There is no fix where no name in scope is sure 
 divides the transaction itself.
 
 ## Limits
-A connection the engine loses track of (passed to code it cannot see, kept in a container it does not understand) is
-never reported. A rollback made by a framework after the request is not seen.
+An error that the client itself raises (a wrong number of parameters, a value that cannot be adapted) does not abort the
+transaction but leaves it open, for a later commit to store in part; whether it is that or an error of the server cannot
+be told, and the rollback is right for both. A connection the engine loses track of (passed to code it cannot see, kept
+in a container it does not understand) is never reported. A rollback made by a framework after the request is not seen.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.also import others
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
@@ -118,4 +121,5 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix=plan,
             fix_refusal=refusal,
             scope=view.name,
+            related=tuple(others(view, swallow, end)),
         )

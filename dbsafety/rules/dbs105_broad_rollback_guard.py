@@ -8,9 +8,9 @@ It is quiet about `except Exception`, the driver's own error class, `contextlib.
 that raise.
 
 ## Why it matters
-A bare clause catches KeyboardInterrupt and SystemExit: the function carries on after Ctrl-C or during shutdown, and a
-dead connection is kept as if nothing had happened. A guard around a rollback is only there for errors of the driver,
-such as `psycopg2.InterfaceError: connection already closed`.
+A bare clause catches KeyboardInterrupt and SystemExit: Ctrl-C is lost, and the function carries on after it or during
+shutdown. A guard around a rollback is only there for errors of the driver, such as `psycopg2.InterfaceError: connection
+already closed`.
 
 ## Example
 ```python

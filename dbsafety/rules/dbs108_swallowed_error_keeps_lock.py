@@ -54,9 +54,9 @@ goes first in the handler, guarded by the driver's error class. There is no fix 
 earlier rows would be lost.
 
 ## Limits
-SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, and nothing
-was written before the statement that fails, its transaction is the caller's, who ends it as after a success: such
-findings have low confidence, hence are not shown by default.
+SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, its
+transaction is the caller's, who ends it as after a success: such findings have low confidence, hence are not shown by
+default, when nothing was written before the statement that fails, and in a loop that skips what fails.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.also import others
 from dbsafety.rules.databases import is_private
-from dbsafety.rules.handlers import Verdict, verdict
+from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -98,19 +99,22 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)} but leaves the transaction of {name} open: it keeps the write lock, so other "
-            f"connections fail with '{swallow.spec.locked_error}', and a later commit stores the half that succeeded; "
+            f"{place(failing)} but leaves the transaction of {name} open: it keeps the write lock, so others "
+            f"that write fail with '{swallow.spec.locked_error}', and a later commit stores the half that succeeded; "
             "roll back first in the handler",
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.FUNCTION),
             fix=plan,
             fix_refusal=refusal,
             scope=view.name,
+            related=tuple(others(view, swallow, End.FUNCTION)),
         )
 
 
 def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
-    """Low where the transaction belongs to a caller: the function leaves it open after a success as well."""
+    """Low where the transaction belongs to a caller, since the function leaves it open after a success as well, and
+    nothing has lost its other half: nothing was written before, or it is a loop that skips what fails.
+    """
     key = swallow.subject.key
     search = view.follow(swallow.subject.handle, key)
     ended = any(
@@ -118,4 +122,6 @@ def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
         and any(after.state.tx in (Tx.IDLE, Tx.CLOSED) and after.flight is None for after in search.successors(node))
         for node in tuple(search.parents)
     )
-    return view.confidence(swallow) if ended or swallow.dirty else Confidence.LOW
+    handler = swallow.handler
+    skips = handler is not None and enclosing_loop(view, handler) is not None
+    return view.confidence(swallow) if ended or (swallow.dirty and not skips) else Confidence.LOW

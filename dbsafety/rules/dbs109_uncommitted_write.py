@@ -9,8 +9,8 @@ kept or given to code that may commit, when the function rolls back on purpose, 
 for databases in memory.
 
 ## Why it matters
-The work vanishes without a word: closing a connection, leaving the function and ending the process roll back in every
-driver. psycopg2, psycopg 3, sqlite3 and SQLAlchemy store 0 rows and raise nothing; psycopg 3 alone warns, and only when
+The work vanishes without a word: closing a connection, leaving the function and ending the process roll
+back. psycopg2, psycopg 3, sqlite3 and SQLAlchemy store 0 rows and raise nothing; psycopg 3 alone warns, and only when
 the connection was never closed. `with closing(...)` closes and does not commit; neither does a cursor's block, nor
 aiosqlite's `async with connect(...)`.
 

@@ -99,7 +99,7 @@ def _finding(view: FunctionView, mistaken: Mistaken) -> Finding:
     left = (
         f"stays in an aborted transaction, where statements fail with '{spec.aborted_error}'"
         if spec.aborts
-        else f"keeps its transaction and the write lock, so others fail with '{spec.locked_error}'"
+        else f"keeps its transaction and the write lock, so others that write fail with '{spec.locked_error}'"
     )
     confidence = min((mistaken.handle.confidence, mistaken.op.handle.confidence), key=lambda known: known.rank)
     if mistaken.key.kind == "param":

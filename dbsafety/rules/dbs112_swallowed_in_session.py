@@ -10,11 +10,10 @@ It is quiet when the session is rolled back, closed or removed on every such pat
 session that the framework hands in and takes back (`Depends`, for FastAPI) unless the function uses it again.
 
 ## Why it matters
-A session whose flush failed refuses everything until somebody rolls back: `PendingRollbackError: Can't reconnect until
-invalid transaction is rolled back` and `This Session's transaction has been rolled back due to a previous exception
-during flush`. A retry on the same session can therefore never succeed. After a failed `execute()` on PostgreSQL the
-next statement fails with `InFailedSqlTransaction`, and a commit returns normally and stores nothing; so does the end of
-a `with session.begin():` block.
+A session whose flush failed refuses everything until somebody rolls back: `PendingRollbackError: This Session's
+transaction has been rolled back due to a previous exception during flush`. A retry on the same session can therefore
+never succeed. After a failed `execute()` on PostgreSQL the next statement fails with `InFailedSqlTransaction`, and a
+commit returns normally and stores nothing; so does the end of a `with session.begin():` block.
 
 ## Example
 ```python
@@ -141,14 +140,20 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
         span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
         f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
         f"{place(failing)} but leaves {connection_name(view, swallow.subject.key, swallow.subject.handle)} waiting "
-        f"for a rollback{_then(view, swallow, end)}: until `rollback()` every use fails, and a commit may end "
-        f"normally and store nothing; roll back first in the handler",
+        f"for a rollback{_then(view, swallow, end)}: {_harm(stated=stated)}; roll back first in the handler",
         confidence=confidence,
         trace=witness(view, swallow, end),
         fix=plan,
         fix_refusal=refusal,
         scope=view.name,
     )
+
+
+def _harm(*, stated: bool) -> str:
+    """What comes of it after a flush or commit (fact B10a), or after a plain statement (B10b)."""
+    if stated:
+        return "on PostgreSQL every statement until `rollback()` fails, and a commit ends normally and stores nothing"
+    return "until `rollback()` every use fails, and the end of a `begin()` block stores nothing and says nothing"
 
 
 def _then(view: FunctionView, swallow: Swallow, end: End) -> str:

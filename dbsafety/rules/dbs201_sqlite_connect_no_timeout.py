@@ -6,7 +6,7 @@
 It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
 sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
 `factory`. It has low confidence, hence is not shown by default, in test files, in migrations, and for a connection that
-only reads and ends with its function.
+only reads and ends with its function, in a script or in a module that writes to no SQLite database.
 
 ## Why it matters
 A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is
@@ -53,7 +53,7 @@ from dbsafety.model.span import Span
 from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
 from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
+from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.ops import Op
 
 RULE = Rule(
@@ -80,8 +80,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
-        reads = not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
-        if reads or is_upgrade(view.path):
+        if is_upgrade(view.path) or (_only_reads(view, op) and not _writes(view.module)):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout
@@ -100,6 +99,20 @@ def check(view: FunctionView) -> Iterator[Finding]:
             ),
             scope=view.name,
         )
+
+
+def _only_reads(view: FunctionView, op: Op) -> bool:
+    """Whether the connection ends with the function, and every statement on it is known to read."""
+    return not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
+
+
+def _writes(module: ModuleView) -> bool:
+    """Whether the module also opens a SQLite database to do more than read."""
+    return not module.is_script and any(
+        op.opens and bool(op.spec.locked_error) and not _only_reads(view, op)
+        for view in module.functions
+        for _, op in view.ops()
+    )
 
 
 def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: ConstructorSpec) -> bool:

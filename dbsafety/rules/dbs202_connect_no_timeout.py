@@ -10,10 +10,10 @@ this very machine. A DSN from an environment variable may still hold a limit: me
 
 ## Why it matters
 A server that is switched off, hung or behind a firewall does not refuse, it keeps silent. Without a limit,
-`psycopg2.connect()` then waits for ever when the server accepts and does not answer, and 136 s when it does not
-even accept; psycopg 3 waits 132 s, asyncpg 62 s. A web request, a start-up or a health check hangs as long, with no log
-line. With `connect_timeout=3` it ends after 3.1 s: `psycopg2.OperationalError: connection to server ... failed: timeout
-expired`. For an asynchronous connection libpq ignores the limit.
+`psycopg2.connect()` then waits for ever when the server accepts and does not answer, and 136 s when it does not even
+accept; psycopg 3 waits 132 s, asyncpg 62 s. A web request, a start-up or a health check hangs as long. With
+`connect_timeout=3` it ends after 3.1 s: `psycopg2.OperationalError: connection to server ... failed: timeout expired`.
+For an asynchronous connection libpq ignores the limit.
 
 ## Example
 ```python

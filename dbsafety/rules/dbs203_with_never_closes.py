@@ -12,8 +12,8 @@ pools, `:memory:`, `mode=ro` and a custom `factory`; in module-level code and in
 The block looks like that of a file, but `conn.closed` is 0 behind it. On PostgreSQL the connection occupies a slot of
 the server until the last reference is gone: a loop that reconnects, a kept exception or a thread that goes on holds it,
 and five such connections are five backends. A sqlite3 connection that is dropped stays open from Python 3.11 on until
-the cyclic garbage collector runs: a file descriptor each, a WAL that is not removed, `PRAGMA journal_mode` and on
-Windows a delete that fail; Python 3.13 adds `ResourceWarning: unclosed database`.
+the cyclic garbage collector runs: a file descriptor each, a `-wal` file that is not removed, a `PRAGMA
+journal_mode` that fails with `database is locked`; Python 3.13 adds `ResourceWarning: unclosed database`.
 
 ## Example
 ```python
@@ -117,5 +117,5 @@ def _is_leak(view: FunctionView, found: Entered) -> bool:
 def _harm(found: Entered) -> str:
     """What the connection does to others as long as it stays (facts B4a, B7c, C10)."""
     if found.op.spec.locked_error:
-        return "from Python 3.11 on it stays open until it is collected, its file descriptor and WAL with it"
+        return "from Python 3.11 on the garbage collector alone closes it, and its file and `-wal` stay open until then"
     return f"it occupies a slot of {found.op.spec.server} for as long as a variable, a thread or an exception holds it"

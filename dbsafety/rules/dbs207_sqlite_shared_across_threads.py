@@ -13,7 +13,7 @@ join), for connections in a `threading.local`, and when nobody writes.
 ## Why it matters
 `check_same_thread=False` switches off the check, not the problem. SQLite itself survives, but the *transaction* belongs
 to the connection: one thread's `commit()` stores the half-done work of another, its `rollback()` deletes it. Eight
-threads on one connection lost 57 to 105 rows whose commit had returned, and 182 to 198 rows were stored although they
+threads on one connection lost 57 to 173 rows whose commit had returned, and 182 to 198 rows were stored although they
 were rolled back, with errors such as `cannot start a transaction within a transaction` and `bad parameter or other API
 misuse`. With a lock around each unit of work nothing was lost. A *cursor* used by several threads ended the process by
 SIGSEGV in 4 to 10 of 10 runs.

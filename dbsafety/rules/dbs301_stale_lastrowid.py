@@ -75,28 +75,33 @@ def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each read of a `lastrowid` that may be stale."""
     for read in stale_reads(view):
         updates = read.conflict is Conflict.UPDATE
+        plan, refusal = _plan(view, read)
         cure = "use RETURNING or SELECT the id" if updates else f"test `{read.cursor}.rowcount == 1` first"
         yield RULE.at(
             view.path,
             Span.of(read.node),
             f"`{read.cursor}.lastrowid` is stale when {call_text(view, read.insert)} on line {read.insert.lineno} "
             f"inserts nothing ({read.conflict.value}): it then is the id of an earlier insert of the connection, of "
-            f"any table, or None; {cure}",
+            f"any table, or 0, or None; {cure}",
             confidence=read.handle.confidence,
             trace=(
                 Step(view.path, Span.of(read.insert), f"may insert nothing ({read.conflict.value})"),
                 Step(view.path, Span.of(read.node), "reads the id all the same"),
             ),
-            fix=_plan(view, read),
-            fix_refusal="" if not updates else "after DO UPDATE only RETURNING or a SELECT gives the id",
+            fix=plan,
+            fix_refusal=refusal,
             scope=view.name,
         )
 
 
-def _plan(view: FunctionView, read: Read) -> FixPlan | None:
-    if read.conflict is Conflict.UPDATE or read.test is None or not read.cursor.isidentifier():
-        return None
-    if not asks_for_insert(read.test):
-        return None
+def _plan(view: FunctionView, read: Read) -> tuple[FixPlan | None, str]:
+    """The plan that makes the condition around the read ask for an insert, or None and the reason for the refusal."""
+    if read.conflict is Conflict.UPDATE:
+        return None, "after DO UPDATE only RETURNING or a SELECT gives the id"
+    if not read.cursor.isidentifier():
+        return None, "the cursor has no name to ask for its `rowcount`"
+    if read.test is None or not asks_for_insert(read.test):
+        return None, "no condition around the read asks for the id, and what to do without an insert is a decision"
     text = f"{read.cursor}.rowcount == 1"
-    return FixPlan(f"test `{text}`", Applicability.UNSAFE, (ReplaceExpression(Span.of(read.test), text),), view.name)
+    rewrites = (ReplaceExpression(Span.of(read.test), text),)
+    return FixPlan(f"test `{text}`", Applicability.UNSAFE, rewrites, view.name), ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import PurePath
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.facts.sql import shorten
@@ -11,6 +12,7 @@ from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Step
 from dbsafety.model.span import Span
 from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.attributes import ancestry
 from dbsafety.typestate.report import End, Swallow, last_statement
 from dbsafety.typestate.values import Handle, Key
 
@@ -26,7 +28,11 @@ def connection_name(view: FunctionView, key: Key, handle: Handle) -> str:
     if cursors:
         return f"the connection of `{ast.unparse(cursors[0])}`"
     if key.kind == "attr":
-        return f"`self.{key.name}`" if view.info.self_name else f"`{key.owner.rpartition(':')[2]}.{key.name}`"
+        cls = view.info.cls if view.info.self_name else None
+        own = cls is not None and any(base.key == key.owner for base in ancestry(view.resolver, cls))
+        return f"`self.{key.name}`" if own else f"`{key.owner.rpartition(':')[2]}.{key.name}`"
+    if key.kind == "global" and key.owner != view.path and key.name.isidentifier():
+        return f"`{key.name}` of {PurePath(key.owner).name}"
     if key.kind in ("local", "param", "global") and key.name.isidentifier():
         return f"`{key.name}`"
     return f"the {handle.driver} connection"
