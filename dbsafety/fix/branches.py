@@ -86,8 +86,8 @@ def _handlers(code: str, indent: str | None) -> list[cst.ExceptHandler]:
 
 
 def _is_empty(suite: cst.BaseSuite) -> bool:
-    """Whether nothing is left but a `pass` without a comment."""
-    if not isinstance(suite, cst.IndentedBlock) or len(suite.body) != 1:
+    """Whether nothing is left but a `pass` without a comment, behind the colon either."""
+    if not isinstance(suite, cst.IndentedBlock) or len(suite.body) != 1 or suite.header.comment is not None:
         return False
     match suite.body[0]:
         case cst.SimpleStatementLine(body=[cst.Pass()], leading_lines=lines, trailing_whitespace=behind):

@@ -613,6 +613,20 @@ finally:
     c.close()  # c
 """,
     ),
+    "a comment behind a colon": (
+        "try: g(c)\nexcept A: h()\nfinally: c.commit()  # c\n",
+        """\
+try: g(c)
+except A: h()
+except BaseException:
+    c.rollback()
+    raise
+else:
+    c.commit()
+finally:  # c
+    pass
+""",
+    ),
 }
 ROLLED_BACK = "except BaseException:\n    c.rollback()\n    raise\n"
 
