@@ -130,6 +130,13 @@ def classify(text: str | None) -> Statement:
     )
 
 
+def is_sql(text: str) -> bool:
+    """Whether the text begins as a statement does, told without splitting it; a comment in front hides that."""
+    head = text[:200].lstrip(" \t\r\n(;")
+    word = head[: next((at for at, letter in enumerate(head) if not letter.isalpha()), len(head))].upper()
+    return word in _VERBS or word == "WITH"
+
+
 def _joined(names: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for some in names for name in some))
 

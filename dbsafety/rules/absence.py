@@ -1,0 +1,176 @@
+"""Ways from a SELECT to an INSERT on which the program has found that the row is not there."""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+from dbsafety.flow.graph import EdgeKind, StepKind
+from dbsafety.rules.sending import Sent
+from dbsafety.rules.view import FunctionView
+
+_Node = TypeVar("_Node", bound=ast.AST)
+_ROWS = frozenset(
+    {"fetchone", "fetchall", "fetchmany", "fetchval", "fetchrow", "first", "one_or_none", "all", "scalar", "scalars"}
+    | {"scalar_one_or_none", "mappings", "one", "get"}
+)
+"""Methods that give rows, or a value of one."""
+_WHOLE = frozenset({"len", "bool", "any", "list", "tuple", "set", "next", "dict", "int"})
+_LIMIT = 4_000
+
+
+class _Place(NamedTuple):
+    """A step, the names that hold what was read, whether the cursor still does, and the test that found nothing."""
+
+    step: int
+    names: frozenset[str]
+    live: bool
+    test: int
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """`insert` is reached where `test` has said that `select` found no row."""
+
+    select: Sent
+    test: ast.expr
+    insert: Sent
+
+
+def absences(view: FunctionView, select: Sent, inserts: Mapping[int, Sent]) -> Iterator[Absence]:
+    """The inserts, by step, that are reached on the way where nothing was found, each once."""
+    return _Walk(view, select, inserts).run()
+
+
+class _Walk:
+    """The search from one SELECT along the ways without exceptions."""
+
+    def __init__(self, view: FunctionView, select: Sent, inserts: Mapping[int, Sent]) -> None:
+        self.view = view
+        self.select = select
+        self.inserts = inserts
+        self.steps = view.cfg.steps
+
+    def run(self) -> Iterator[Absence]:
+        start = self.view.step_of(self.select.call)
+        if start is None:
+            return
+        queue = deque(_Place(edge.target, frozenset(), True, -1) for edge in start.succ)
+        seen = set(queue)
+        found: set[int] = set()
+        while queue and len(seen) < _LIMIT:
+            place = queue.popleft()
+            insert = self.inserts.get(place.step)
+            test = self.steps[place.test].node if place.test >= 0 else None
+            if insert is not None and isinstance(test, ast.expr) and place.step not in found:
+                found.add(place.step)
+                yield Absence(self.select, test, insert)
+            for following in self._following(place):
+                if following not in seen and following.step != start.index:
+                    seen.add(following)
+                    queue.append(following)
+
+    def _following(self, place: _Place) -> Iterator[_Place]:
+        step = self.steps[place.step]
+        if step.kind is StepKind.CALL and isinstance(step.node, ast.Call) and self._replaces(step.node):
+            place = place._replace(live=False)
+        if step.kind is StepKind.BIND and step.node is not None:
+            place = place._replace(names=self._bound(step.node, place))
+        absent = self._absent_when(step.node, place) if step.kind is StepKind.TEST else None
+        for edge in step.succ:
+            if absent is None or edge.kind not in (EdgeKind.TRUE, EdgeKind.FALSE):
+                yield place._replace(step=edge.target)
+            elif absent is (edge.kind is EdgeKind.TRUE):
+                yield place._replace(step=edge.target, test=step.index)
+
+    def _replaces(self, call: ast.Call) -> bool:
+        """Whether another statement is sent on the cursor, whose rows those of the SELECT then no longer are."""
+        if not self.select.cursor or not isinstance(call.func, ast.Attribute):
+            return False
+        same = ast.unparse(call.func.value) == self.select.cursor
+        return same and call is not self.select.call and call.func.attr.startswith("execute")
+
+    def _bound(self, node: ast.AST, place: _Place) -> frozenset[str]:
+        """The names that hold what was read, after a binding."""
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case (
+                ast.AnnAssign(target=ast.expr() as target, value=ast.expr() as value)
+                | ast.NamedExpr(target=ast.expr() as target, value=value)
+                | ast.For(target=target, iter=value)
+                | ast.AsyncFor(target=target, iter=value)
+            ):
+                targets = [target]
+            case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
+                targets = [target]
+            case _:
+                return place.names
+        stored = {n.id for target in targets for n in _nodes(target, ast.Name) if isinstance(n.ctx, ast.Store)}
+        return place.names | stored if self._holds(value, place) else place.names - stored
+
+    def _holds(self, node: ast.AST, place: _Place) -> bool:
+        """Whether the expression holds something of what was read."""
+        return any(self._is_read(part, place) for part in ast.walk(node))
+
+    def _is_read(self, part: ast.AST, place: _Place) -> bool:
+        if part is self.select.call or (isinstance(part, ast.Name) and part.id in place.names):
+            return True
+        is_name = isinstance(part, ast.Name | ast.Attribute)
+        return is_name and place.live and self.select.cursor != "" and ast.unparse(part) == self.select.cursor
+
+    def _absent_when(self, node: ast.AST | None, place: _Place) -> bool | None:
+        """The truth of the test that says there is no row; None when it says nothing."""
+        match node:
+            case ast.Compare(left=left, ops=[operator], comparators=[right]):
+                if self._gives(left, place):
+                    return _says(operator, right)
+                if isinstance(operator, ast.In | ast.NotIn) and self._gives(right, place):
+                    return isinstance(operator, ast.NotIn)
+                return None
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                inner = self._absent_when(operand, place)
+                return None if inner is None else not inner
+            case ast.expr():
+                return False if self._gives(node, place) else None
+        return None
+
+    def _gives(self, node: ast.expr, place: _Place) -> bool:
+        """Whether the expression is what was read, a row or a value of it, or how many there are."""
+        match node:
+            case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Subscript(value=value):
+                return self._gives(value, place)
+            case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in _ROWS:
+                return self._is_read(value, place) or self._gives(value, place)
+            case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in _WHOLE:
+                return self._gives(first, place)
+            case ast.Attribute(value=value, attr=name):
+                return self._gives(value, place) or (name == "rowcount" and self._is_read(value, place))
+            case ast.Name(id=name):
+                return name in place.names
+        return node is self.select.call
+
+
+def _says(operator: ast.cmpop, right: ast.expr) -> bool | None:
+    """The truth of `rows <operator> right` that says there is none."""
+    match operator, right:
+        case ((ast.Is() | ast.Eq()), ast.Constant(value=None | 0 | False)):
+            return True
+        case ((ast.IsNot() | ast.NotEq()), ast.Constant(value=None | 0 | False)):
+            return False
+        case ((ast.Is() | ast.Eq()), ast.Constant(value=True)):
+            return False
+        case (ast.Gt(), ast.Constant(value=0)) | (ast.GtE() | ast.Eq(), ast.Constant(value=1)):
+            return False
+        case (ast.Lt(), ast.Constant(value=1)) | (ast.LtE(), ast.Constant(value=0)):
+            return True
+        case ((ast.Eq() | ast.NotEq()), ast.List(elts=[]) | ast.Tuple(elts=[])):
+            return isinstance(operator, ast.Eq)
+    return None
+
+
+def _nodes(node: ast.AST, kind: type[_Node]) -> Iterable[_Node]:
+    return (part for part in ast.walk(node) if isinstance(part, kind))

@@ -1,0 +1,157 @@
+"""A SELECT looks whether a row is there, and an INSERT adds it when it is not: another writer may come in between.
+
+## What it finds
+A SELECT with a WHERE whose empty result leads to an INSERT into the same table, also when the SQL is kept in variables
+or attributes, or sent by a function of the project that is handed the text.
+
+It is quiet when the INSERT has a conflict clause or asks again itself (`INSERT ... SELECT ... WHERE NOT EXISTS`), when
+an error for a duplicate is handled here or by the callers in this file, after `BEGIN IMMEDIATE`, `FOR UPDATE`, `LOCK`
+or an advisory lock, under a lock of the program, when an earlier write of the transaction holds SQLite's lock, when the
+table says `UNIQUE ... ON CONFLICT`, in code that sets up a database, for databases in memory and temporary ones.
+
+## Why it matters
+Between the two statements another connection may insert the same row. Of four threads that did so on one SQLite file,
+75 % of the inserts failed with `sqlite3.IntegrityError: UNIQUE constraint failed`; without a UNIQUE constraint 180 of
+240 rows were duplicates, and nothing said so. PostgreSQL does the same: `duplicate key value violates unique
+constraint`, or two rows. A deferred transaction around both does not help: there 75 % failed with `database is locked`.
+With `ON CONFLICT`, or `BEGIN IMMEDIATE`, none did.
+
+## Example
+```python
+import sqlite3
+
+
+def remember(conn: sqlite3.Connection, name: str) -> None:
+    row = conn.execute("SELECT id FROM item WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
+    conn.commit()
+```
+
+## Use instead
+```python
+import sqlite3
+
+
+def remember(conn: sqlite3.Connection, name: str) -> None:
+    conn.execute("INSERT INTO item (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
+    conn.commit()
+```
+
+## Fix
+None: `ON CONFLICT` needs a UNIQUE constraint, and without one the cure is a lock.
+
+## Limits
+Whether somebody else writes to the table is not seen: scripts that run and end have low confidence, and SQLite files of
+programs without threads or requests medium. Helpers that look for the row or insert it by themselves, an INSERT behind
+an UPDATE that changed no row, and ORM objects are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbsafety.facts.sql import Statement
+from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.span import Span
+from dbsafety.rules.absence import Absence, absences
+from dbsafety.rules.databases import is_concurrent
+from dbsafety.rules.rivals import absorbs, has_one_actor, is_guarded, is_serializable
+from dbsafety.rules.rule import Rule
+from dbsafety.rules.sending import Sent, sent_by
+from dbsafety.rules.view import FunctionView
+from dbsafety.rules.wording import call_text
+
+RULE = Rule(
+    code="DBS302",
+    slug="check-then-insert",
+    summary="a row is inserted because a SELECT did not find it, and another writer may have come in between",
+    severity=Severity.WARNING,
+    drivers=("psycopg2", "psycopg", "sqlite3", "aiosqlite", "asyncpg", "sqlalchemy", "django"),
+    pylint_id="W5732",
+    since="0.1",
+)
+
+
+def check(view: FunctionView) -> Iterator[Finding]:
+    """A finding at each INSERT that rests on a SELECT."""
+    if not view.info.calls:
+        return
+    sent = [found for call, facts in view.calls() if (found := sent_by(view, call, facts)) is not None]
+    inserts = [(one, table) for one in sent if (table := _inserted(one)) is not None]
+    if not inserts:
+        return
+    seen: set[int] = set()
+    for select in sent:
+        wanted = [one for one, table in inserts if _looks_for(select, table)]
+        steps = {step.index: one for one in wanted if (step := view.step_of(one.call)) is not None}
+        for absence in absences(view, select, steps) if steps else ():
+            if id(absence.insert.call) not in seen and _is_open(view, absence):
+                seen.add(id(absence.insert.call))
+                yield _finding(view, absence)
+
+
+def _inserted(sent: Sent) -> str | None:
+    """The table into which the text inserts, if it may fail for a row that is there already."""
+    inserts = [one for one in sent.statements if one.word in ("INSERT", "COPY", "MERGE", "REPLACE")]
+    if len(inserts) != 1 or not inserts[0].targets:
+        return None
+    insert = inserts[0]
+    table = _short(insert.targets[0])
+    asks = table in map(_short, insert.reads)
+    return None if insert.word != "INSERT" or insert.conflict or insert.partial or asks else table
+
+
+def _looks_for(select: Sent, table: str) -> bool:
+    """Whether the text asks for rows of the table that fulfil a condition."""
+    return len(select.statements) == 1 and _reads(select.statements[0], table)
+
+
+def _reads(statement: Statement, table: str) -> bool:
+    return statement.word == "SELECT" and statement.where and table in map(_short, statement.reads)
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _is_open(view: FunctionView, found: Absence) -> bool:
+    """Whether somebody else may come in between unheeded."""
+    table = _inserted(found.insert) or ""
+    return not (
+        is_guarded(view, found)
+        or has_one_actor(view, found)
+        or absorbs(view.module, table)
+        or is_serializable(view.module)
+    )
+
+
+def _finding(view: FunctionView, found: Absence) -> Finding:
+    select, insert = found.select, found.insert
+    table = _inserted(insert) or ""
+    keeps_lock = insert.op is not None and insert.op.spec.keeps_lock
+    lock = ", or begin with BEGIN IMMEDIATE before the SELECT" if keeps_lock else ""
+    return RULE.at(
+        view.path,
+        Span.of(insert.call),
+        f"{call_text(view, insert.call)} adds a row to `{table}` because the SELECT on line {select.call.lineno} did "
+        "not find it, and another connection may insert it in between: then this fails as a duplicate, or without a "
+        f"UNIQUE constraint the row is there twice; use INSERT ... ON CONFLICT{lock}",
+        confidence=_confidence(view, found),
+        trace=(
+            Step(view.path, Span.of(select.call), "looks whether the row is there"),
+            Step(view.path, Span.of(found.test), "it is not, as far as this connection sees"),
+            Step(view.path, Span.of(insert.call), "inserts it; another connection may have done so since"),
+        ),
+        scope=view.name,
+    )
+
+
+def _confidence(view: FunctionView, found: Absence) -> Confidence:
+    confidence = found.select.confidence.at_most(found.insert.confidence)
+    if view.module.is_script or not view.name:
+        return Confidence.LOW
+    op = found.insert.op
+    if op is not None and op.spec.keeps_lock and not is_concurrent(view.module):
+        return confidence.at_most(Confidence.MEDIUM)
+    return confidence
