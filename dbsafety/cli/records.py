@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from dbsafety import __version__
 from dbsafety.model.faults import DbsafetyError, SourceFault, UnreadableFault
-from dbsafety.model.finding import Finding
+from dbsafety.model.finding import Finding, Step
 from dbsafety.model.span import Span
 from dbsafety.output.record import FixNote, Note, Place, Record, Report, Trouble
 from dbsafety.project.files import read
@@ -60,14 +60,16 @@ def record(finding: Finding, sources: Sources) -> Record:
         finding.confidence,
         finding.message,
         sources.text(finding.path).line(finding.span.line),
-        tuple(
-            Note(sources.place(step.path, step.span), step.note, sources.text(step.path).line(step.span.line))
-            for step in finding.trace
-        ),
+        tuple(_note(step, sources) for step in finding.trace),
         FixNote(finding.fix.applicability.value, finding.fix.title) if finding.fix is not None else None,
         finding.fix_refusal,
         finding.fingerprint,
+        tuple(_note(step, sources) for step in finding.related),
     )
+
+
+def _note(step: Step, sources: Sources) -> Note:
+    return Note(sources.place(step.path, step.span), step.note, sources.text(step.path).line(step.span.line))
 
 
 def troubles(faults: Iterable[DbsafetyError], notes: Iterable[Finding]) -> Iterable[Trouble]:

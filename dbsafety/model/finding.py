@@ -52,6 +52,8 @@ class Finding:
 
     `trace` is the witness in the order of execution. `scope` is the qualified name of the enclosing function
     ("" for module level); with the code and the source line it makes the fingerprint, so a moved line keeps it.
+    `related` are places where the same defect does harm of another kind, each with the code of the rule for that kind,
+    which keeps quiet.
     """
 
     code: str
@@ -66,6 +68,7 @@ class Finding:
     scope: str = ""
     fingerprint: str = ""
     fix_refusal: str = ""
+    related: tuple[Step, ...] = ()
 
     @property
     def sort_key(self) -> tuple[str, int, int, str, str]:

@@ -37,6 +37,7 @@ def _message(record: Record) -> str:
     notes = [
         f"{number}. {note.place.path}:{note.place.line}: {note.text}" for number, note in enumerate(record.trace, 1)
     ]
+    notes += [f"also {note.place.path}:{note.place.line}: {note.text}" for note in record.related]
     return "\n".join([record.message, *notes])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from dbsafety.output.record import Record, Report, Trouble
+from dbsafety.output.record import Note, Record, Report, Trouble
 
 SCHEMA_VERSION = 1
 """Grows when a key is removed or changes its meaning; new keys may appear at any time."""
@@ -42,14 +42,16 @@ def _finding(record: Record) -> Mapping[str, object]:
         "severity": record.severity.value,
         "confidence": record.confidence.value,
         "message": record.message,
-        "trace": [
-            {"path": note.place.path, "line": note.place.line, "column": note.place.column, "note": note.text}
-            for note in record.trace
-        ],
+        "trace": [_note(note) for note in record.trace],
+        "related": [_note(note) for note in record.related],
         "fix": {"applicability": fix.applicability, "title": fix.title} if fix is not None else None,
         "fix_refusal": record.fix_refusal or None,
         "fingerprint": record.fingerprint,
     }
+
+
+def _note(note: Note) -> Mapping[str, object]:
+    return {"path": note.place.path, "line": note.place.line, "column": note.place.column, "note": note.text}
 
 
 def _error(trouble: Trouble) -> Mapping[str, object]:

@@ -60,6 +60,7 @@ class Record:
     fix: FixNote | None = None
     fix_refusal: str = ""
     fingerprint: str = ""
+    related: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,8 @@ def _result(record: Record, order: Mapping[str, int], *, silenced: bool) -> Json
         result["ruleIndex"] = order[record.code]
     if record.trace:
         result["codeFlows"] = [{"threadFlows": [{"locations": [{"location": _stop(note)} for note in record.trace]}]}]
-        result["relatedLocations"] = [{"id": number, **_stop(note)} for number, note in enumerate(record.trace, 1)]
+    if notes := (*record.trace, *record.related):
+        result["relatedLocations"] = [{"id": number, **_stop(note)} for number, note in enumerate(notes, 1)]
     if record.fix is not None and record.fix.replacements:
         result["fixes"] = [
             {

@@ -20,14 +20,16 @@ def concise(report: Report, style: Style) -> Iterator[str]:
 
 
 def full(report: Report, style: Style) -> Iterator[str]:
-    """Each finding with its source line and the numbered notes of its trace, blank lines between findings."""
+    """Each finding with its source line, the numbered notes of its trace and what else comes of it."""
     for index, record in enumerate(report.records):
         if index:
             yield "\n"
         yield _headline(record, style) + "\n"
         yield from _excerpt(record, style)
         for number, note in enumerate(record.trace, 1):
-            yield from _step(number, note, record.place, style)
+            yield from _step(f"{number}.", note, record.place, style)
+        for note in record.related:
+            yield from _step("also", note, record.place, style)
         yield from _advice(record, style)
 
 
@@ -71,10 +73,10 @@ def _width(char: str) -> int:
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
-def _step(number: int, note: Note, at: Place, style: Style) -> Iterator[str]:
+def _step(mark: str, note: Note, at: Place, style: Style) -> Iterator[str]:
     place = note.place
     where = f"line {place.line}" if place.path == at.path else f"{printable(place.path)}:{place.line}"
-    yield f"  {style.strong(f'{number}.')} {where}: {one_line(note.text)}\n"
+    yield f"  {style.strong(mark)} {where}: {one_line(note.text)}\n"
     source = note.source.strip()
     if source:
         shown, _, _ = _window(source, 0, 1)

@@ -57,6 +57,7 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.also import others
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
@@ -100,4 +101,5 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix=plan,
             fix_refusal=refusal,
             scope=view.name,
+            related=tuple(others(view, swallow, end)),
         )

@@ -60,6 +60,7 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.also import others
 from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
 from dbsafety.rules.recommit import plan_rows
 from dbsafety.rules.rule import Rule
@@ -102,6 +103,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix=plan,
             fix_refusal=refusal,
             scope=view.name,
+            related=tuple(others(view, swallow, End.RETRY)),
         )
     yield from _bare_rollbacks(view)
 

@@ -40,6 +40,7 @@ class Rule:
         fix: FixPlan | None = None,
         fix_refusal: str = "",
         scope: str = "",
+        related: Sequence[Step] = (),
     ) -> Finding:
         """A finding of this rule at `span` of the file `path`."""
         return Finding(
@@ -54,4 +55,5 @@ class Rule:
             fix=fix,
             scope=scope,
             fix_refusal=fix_refusal,
+            related=tuple(related),
         )

@@ -21,6 +21,7 @@ PLAIN = Record(
         "unsafe", "roll back first", (Replacement(Place("app/tasks.py", 8, 1, 8, 1), "    conn.rollback()\n"),)
     ),
     fingerprint="0123456789abcdef0123456789abcdef",
+    related=(Note(Place("app/tasks.py", 9, 5, 9, 18), "DBS103: `conn.commit()` stores nothing", "    conn.commit()"),),
 )
 WIDE = Record(
     place=Place("app/wide.py", 1, 6, 1, 9),

@@ -50,6 +50,7 @@ def test_jsonl_has_exactly_these_keys() -> None:
             {"path": "app/tasks.py", "line": 5, "column": 13, "note": "`cur.execute(...)` fails"},
             {"path": "app/db, x.py", "line": 2, "column": 1, "note": "100% of it"},
         ],
+        "related": [{"path": "app/tasks.py", "line": 9, "column": 5, "note": "DBS103: `conn.commit()` stores nothing"}],
         "fix": {"applicability": "unsafe", "title": "roll back first"},
         "fix_refusal": None,
         "fingerprint": "0123456789abcdef0123456789abcdef",
@@ -77,7 +78,7 @@ def test_github_commands_are_escaped_and_the_worst_comes_first() -> None:
     assert text("github", REPORT) == (
         "::error file=app/tasks.py,line=7,endLine=8,col=9,endColumn=21,title=DBS101 swallowed-error-no-rollback::"
         "the error ends here, and `conn` stays%0Ain an aborted transaction"
-        "%0A1. app/tasks.py:5: `cur.execute(...)` fails%0A2. app/db, x.py:2: 100%25 of it\n"
+        "%0A1. app/tasks.py:5: `cur.execute(...)` fails%0A2. app/db, x.py:2: 100%25 of it%0Aalso app/tasks.py:9: DBS103: `conn.commit()` stores nothing\n"
         "::warning file=app/wide.py,line=1,endLine=1,col=6,endColumn=9,title=DBS201 sqlite-connect-no-timeout::"
         "no timeout\n"
     )
@@ -149,7 +150,8 @@ def test_sarif_trace_is_a_code_flow() -> None:
 
     assert [stop["message"]["text"] for stop in stops] == ["`cur.execute(...)` fails", "100% of it"]
     assert stops[1]["physicalLocation"]["artifactLocation"]["uri"] == "app/db%2C%20x.py"
-    assert [related["id"] for related in result["relatedLocations"]] == [1, 2]
+    assert [related["id"] for related in result["relatedLocations"]] == [1, 2, 3]
+    assert result["relatedLocations"][2]["message"]["text"] == "DBS103: `conn.commit()` stores nothing"
 
 
 def test_sarif_fix() -> None:

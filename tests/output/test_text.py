@@ -29,6 +29,8 @@ def test_full_shows_source_carets_trace_and_fix() -> None:
         "  1. line 5: `cur.execute(...)` fails",
         "     cur.execute(sql)",
         "  2. app/db, x.py:2: 100% of it",
+        "  also line 9: DBS103: `conn.commit()` stores nothing",
+        "     conn.commit()",
         "  fix (unsafe): roll back first",
         "",
     ]
