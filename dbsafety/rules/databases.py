@@ -15,6 +15,7 @@ from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.values import External, Function, Key, handles
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
+_READ_ONLY = ("mode=ro", "immutable=1")
 _CONCURRENT = ("threading", "concurrent", "multiprocessing", "asyncio", "flask", "fastapi", "django", "socketserver")
 
 
@@ -48,9 +49,22 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
             return Place.IMMUTABLE
         if "mode=ro" in lowered:
             return Place.READ_ONLY
+    if argument is not None and _reads_in_each_turn(view, argument):
+        return Place.READ_ONLY
     if argument is not None and _is_temporary(view, argument):
         return Place.TEMPORARY
     return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
+
+
+def _reads_in_each_turn(view: FunctionView, argument: ast.expr) -> bool:
+    """Whether a loop around the call goes over written-out parts of the URI, each of which says `mode=ro` or so."""
+    names = [node.id for node in ast.walk(argument) if isinstance(node, ast.Name)]
+    found = (binding for name in names for binding in view.scope.bindings.get(name, ()))
+    turns = [b.value.elts for b in found if b.kind is BindKind.ELEMENT and isinstance(b.value, (ast.Tuple, ast.List))]
+    return any(
+        elements and all(any(word in (text_of(e, view.scope) or "") for word in _READ_ONLY) for e in elements)
+        for elements in turns
+    )
 
 
 def _places_inside(view: FunctionView, call: ast.Call) -> set[Place]:

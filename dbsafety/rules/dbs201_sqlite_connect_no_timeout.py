@@ -80,7 +80,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if is_upgrade(view.path) or (_only_reads(view, op) and not _writes(view.module)):
+        reads = place is Place.READ_ONLY or _only_reads(view, op)
+        if is_upgrade(view.path) or (reads and not _writes(view.module)):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout
@@ -109,9 +110,12 @@ def _only_reads(view: FunctionView, op: Op) -> bool:
 def _writes(module: ModuleView) -> bool:
     """Whether the module also opens a SQLite database to do more than read."""
     return not module.is_script and any(
-        op.opens and bool(op.spec.locked_error) and not _only_reads(view, op)
+        op.opens
+        and bool(op.spec.locked_error)
+        and not _only_reads(view, op)
+        and place_of(view, call) in (Place.SHARED, Place.UNKNOWN)
         for view in module.functions
-        for _, op in view.ops()
+        for call, op in view.ops()
     )
 
 
