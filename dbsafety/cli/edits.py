@@ -1,4 +1,4 @@
-"""The text of fixes for the formats that show it: worked out as `fix` does, not verified as `fix` does."""
+"""The text of fixes for formats that show it: worked out as `fix` does, past all gates but those that check anew."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
-"""One fix as edits, for editors and SARIF: realised, but verified only when it is applied."""
+"""One fix as edits, for editors and SARIF: past every gate but the last ones, which ask the rules again."""
 
 from __future__ import annotations
 
 from dbsafety.fix.footprint import footprint
 from dbsafety.fix.locate import ParsedFile
+from dbsafety.fix.names import require_bound
 from dbsafety.fix.realize import realise
 from dbsafety.fix.tree import TreeIndex, missing_imports
+from dbsafety.fix.verify import parsed_again, require_comments, require_planned_tree
 from dbsafety.model.edit import Fix
 from dbsafety.model.rewrite import FixPlan
 from dbsafety.source.module import parse_tree
@@ -22,8 +24,16 @@ class EditMaker:
         self._parsed = ParsedFile.parse(text)
 
     def fix(self, plan: FixPlan) -> Fix:
-        """The smallest edits that carry out the plan. Raises FixRefused when it does not fit the file."""
+        """The smallest edits that carry out the plan. Raises FixRefused when it does not fit, or at a shut gate.
+
+        Whether the finding goes and none comes is not asked here: that is another check of the file for each finding.
+        """
+        text = self._parsed.text
         imports = missing_imports(self._index.tree, [plan])
-        lines = footprint(plan, self._index, self._parsed.text)
-        realised = realise(self._parsed, [plan], imports, [lines])
+        realised = realise(self._parsed, [plan], imports, [footprint(plan, self._index, text)])
+        new_text, new = parsed_again(realised, text)
+        old = parse_tree(text, "")  # the comparison changes both trees
+        require_bound(old, new)
+        require_planned_tree(old, [plan], imports, new)
+        require_comments(text, new_text, [plan])
         return Fix(realised.edits, plan.applicability, plan.title)

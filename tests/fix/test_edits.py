@@ -49,6 +49,12 @@ def test_a_plan_that_does_not_fit_is_refused() -> None:
         EditMaker(b"f(x)\n", "m.py").fix(plan(SetKeyword(Span(1, 0, 1, 3), "timeout", "1")))
 
 
+def test_a_fix_that_a_gate_stops_is_refused() -> None:
+    source = "def f():\n    g(a)\n    import b\n"
+    with pytest.raises(FixRefused, match="the name b, which the fix reads at line 2, is imported only at line 3"):
+        EditMaker(source.encode(), "m.py").fix(plan(SetKeyword(span(source, "g(", ast.Call), "timeout", "b")))
+
+
 def test_a_file_that_does_not_parse_has_no_edits() -> None:
     with pytest.raises(SourceFault):
         EditMaker(b"f(\n", "m.py")
