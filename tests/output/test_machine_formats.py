@@ -78,7 +78,8 @@ def test_github_commands_are_escaped_and_the_worst_comes_first() -> None:
     assert text("github", REPORT) == (
         "::error file=app/tasks.py,line=7,endLine=8,col=9,endColumn=21,title=DBS101 swallowed-error-no-rollback::"
         "the error ends here, and `conn` stays%0Ain an aborted transaction"
-        "%0A1. app/tasks.py:5: `cur.execute(...)` fails%0A2. app/db, x.py:2: 100%25 of it%0Aalso app/tasks.py:9: DBS103: `conn.commit()` stores nothing\n"
+        "%0A1. app/tasks.py:5: `cur.execute(...)` fails%0A2. app/db, x.py:2: 100%25 of it"
+        "%0Aalso app/tasks.py:9: DBS103: `conn.commit()` stores nothing\n"
         "::warning file=app/wide.py,line=1,endLine=1,col=6,endColumn=9,title=DBS201 sqlite-connect-no-timeout::"
         "no timeout\n"
     )
