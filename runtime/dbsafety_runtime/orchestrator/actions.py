@@ -13,8 +13,7 @@ from typing import Final, NamedTuple
 import psutil
 
 from dbsafety_runtime.ops.faults import reach
-from dbsafety_runtime.orchestrator.managers.base import SETTINGS, Manager, ManagerError, find
-from dbsafety_runtime.orchestrator.model import Facts, Plan, Step
+from dbsafety_runtime.orchestrator.model import SETTINGS, Facts, Manager, ManagerError, Plan, Step, find
 from dbsafety_runtime.orchestrator.pages import table
 from dbsafety_runtime.orchestrator.processes import descends_from, describe, run
 

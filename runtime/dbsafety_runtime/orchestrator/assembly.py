@@ -13,10 +13,9 @@ from dbsafety_runtime.orchestrator.detectors.journal import JournalDetector
 from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
 from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector, port_conflicts, stale_processes
 from dbsafety_runtime.orchestrator.loop import Orchestrator
-from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError
 from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
 from dbsafety_runtime.orchestrator.managers.systemd import SystemdManager
-from dbsafety_runtime.orchestrator.model import Clock
+from dbsafety_runtime.orchestrator.model import Clock, Manager, ManagerError
 
 
 def manager_of(settings: OrchestratorSettings) -> Manager:

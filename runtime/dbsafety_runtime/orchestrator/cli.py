@@ -23,8 +23,7 @@ from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Watch
 from dbsafety_runtime.orchestrator.health import examine
 from dbsafety_runtime.orchestrator.loop import AlreadyRunning, state_lock
-from dbsafety_runtime.orchestrator.managers.base import ManagerError
-from dbsafety_runtime.orchestrator.model import ENDED, Issue
+from dbsafety_runtime.orchestrator.model import ENDED, Issue, ManagerError
 from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.progress import Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore

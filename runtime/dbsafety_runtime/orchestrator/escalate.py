@@ -62,10 +62,6 @@ class GitHub:
         """Close an issue."""
         self._api.call("PATCH", f"{self._issues}/{number}", {"state": "closed"})
 
-    def shut(self) -> None:
-        """Close the kept connections."""
-        self._api.shut()
-
 
 def _number(issue: Any) -> str:
     if not isinstance(issue, dict) or type(issue.get("number")) is not int:

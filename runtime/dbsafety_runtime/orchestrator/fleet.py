@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from dbsafety_runtime.orchestrator.managers.base import ManagerError
 from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
+from dbsafety_runtime.orchestrator.model import ManagerError
 from dbsafety_runtime.orchestrator.pages import page, table
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.store import IncidentStore
@@ -13,8 +13,7 @@ OLDEST_WAITING = "SELECT count(*), max(tries) FROM outbox WHERE state = 'waiting
 OUTBOX_TRIES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """0 healthy, 1 degraded, 2 down; and every reason."""
 
     code: int

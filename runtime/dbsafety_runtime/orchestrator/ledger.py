@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dbsafety_runtime.storage.lite import LiteStore
 from dbsafety_runtime.storage.litetx import LiteTx
@@ -21,8 +20,7 @@ HIGHEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'task_history'"
 START: Final = b"\0" * 32
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One row of the history."""
 
     id: int

@@ -30,8 +30,7 @@ from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, 
 from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.knowledge.sources import sources
-from dbsafety_runtime.orchestrator.managers.base import Manager
-from dbsafety_runtime.orchestrator.model import Clock, Task
+from dbsafety_runtime.orchestrator.model import Clock, Manager, Task
 from dbsafety_runtime.orchestrator.phases import Treatment
 from dbsafety_runtime.orchestrator.progress import Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
@@ -50,15 +49,12 @@ class AlreadyRunning(Exception):
 @contextmanager
 def state_lock(state: Path) -> Iterator[None]:
     """Hold a state directory as its one orchestrator; raises AlreadyRunning."""
-    lock = os.open(state / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with os.fdopen(os.open(state / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning(f"another orchestrator holds {state}/run.lock") from None
         yield
-    finally:
-        os.close(lock)
 
 
 @dataclass(slots=True)
@@ -66,7 +62,7 @@ class _Running:
     task: Task
     worker: int
     future: Future[None]
-    since: float
+    limit: float
     overdue: bool = False
 
 
@@ -87,10 +83,8 @@ class Orchestrator:
         self.treatment = Treatment(
             self.store, self.progress, manager, self.knowledge, catalogue.shipped(), settings, single
         )
-        self._github = (
-            GitHub(settings.github_url, settings.github_repo, settings.github_token) if settings.github_url else None
-        )
-        self.outbox = Outbox(self.store, self._github, self._instance())
+        github = GitHub(settings.github_url, settings.github_repo, settings.github_token)
+        self.outbox = Outbox(self.store, github if settings.github_url else None, self._instance())
         self.stop = threading.Event()
         self._watch = Watch(detectors, settings.detector_limit)
         self._running: dict[int, _Running] = {}
@@ -104,25 +98,23 @@ class Orchestrator:
 
     def _instance(self) -> str:
         """A name for this state directory, so that two hosts never take each other's issues for their own."""
-        known = self.store.control("instance")
-        if known is None:
+        if self.store.control("instance") is None:
             self.store.set_control("instance", uuid.uuid4().hex)
-        return (known or self.store.control("instance") or ("", 0.0))[0]
+        return (self.store.control("instance") or ("", 0.0))[0]
 
     def detect(self) -> tuple[Look, ...]:
         """Let every detector look once and store what they saw."""
         started = time.monotonic()
         looks = self._watch.look(self.store.cursor)
         for look in looks:
-            problem = look.problem
             if look.scan is not None:
                 reach("before_record_scan")
                 self.store.record_scan(look.name, look.scan.issues, look.scan.cursor)
-            if problem is not None:
+            else:
                 gauges.DETECTOR_FAILURES.labels(look.name).inc()
-            if problem != self._problems.get(look.name):
-                self._problems[look.name] = problem
-                self._note(0, look.name, "detector failed" if problem else "detector works", why=problem)
+            if look.problem != self._problems.get(look.name):
+                self._problems[look.name] = look.problem
+                self._note(0, look.name, "detector failed" if look.problem else "detector works", why=look.problem)
         gauges.CYCLE_SECONDS.observe(time.monotonic() - started)
         return looks
 
@@ -135,13 +127,12 @@ class Orchestrator:
         self._reap()
         free = self.settings.workers - sum(not item.overdue for item in self._running.values())
         if free > 0 and not self.stop.is_set():
-            share = self._memory_share()
-            longest = max(LONGEST_WAIT, 2 * self.settings.patience)
-            for task in self.progress.claim(free, longest, only_verify=share >= REFUSE_WORK):
+            only_verify, longest = self._memory_share() >= REFUSE_WORK, max(LONGEST_WAIT, 2 * self.settings.patience)
+            for task in self.progress.claim(free, longest, only_verify=only_verify):
                 taken = {item.worker for item in self._running.values()}
                 worker = next(number for number in itertools.count(1) if number not in taken)
                 future = launch(f"worker-{worker}", partial(self.treatment.step, task))
-                self._running[task.id] = _Running(task, worker, future, time.monotonic())
+                self._running[task.id] = _Running(task, worker, future, time.monotonic() + self.settings.step_limit)
         return len(self._running)
 
     def _reap(self) -> None:
@@ -149,7 +140,7 @@ class Orchestrator:
             if item.future.done():
                 del self._running[task_id]
                 self._finished(item)
-            elif not item.overdue and time.monotonic() - item.since > self.settings.step_limit:
+            elif not item.overdue and time.monotonic() > item.limit:
                 item.overdue = True  # the thread cannot be stopped; its place is filled, its task stays claimed
                 gauges.OVERDUE.inc()
                 self._note(task_id, "orchestrator", "step overdue", status=item.task.status)
@@ -181,36 +172,30 @@ class Orchestrator:
 
     def _start_chore(self, name: str, work: Callable[[], int]) -> None:
         previous = self._chore.get(name)
-        if previous is not None and not previous.done():
-            return
-        error = previous.exception() if previous is not None else None
-        if error is not None:
-            self._note(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
-        self._chore[name] = launch(name, work)
+        if previous is None or previous.done():
+            if previous is not None and (error := previous.exception()):
+                self._note(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
+            self._chore[name] = launch(name, work)
 
     def refresh_knowledge(self) -> int:
         """Index documents, configurations and repositories that changed; returns how many sources did."""
-        names = [service.name for service in self.manager.services()]
-        configs = [config for name in names if (config := self.manager.config(name)) is not None]
-        files = dict.fromkeys(Path(config.file) for config in configs)
-        documents, repositories = map(Path, self.settings.documents), map(Path, self.settings.repositories)
-        return self.knowledge.refresh(sources(tuple(documents), tuple(files), tuple(repositories)))
+        configs = (self.manager.config(service.name) for service in self.manager.services())
+        files = dict.fromkeys(config.file for config in configs if config is not None)
+        return self.knowledge.refresh(sources(self.settings.documents, tuple(files), self.settings.repositories))
 
     def cycle(self) -> None:
         """One cycle: detect, then work on what is due until the next cycle should start."""
+        started = time.monotonic()
         with self.store.db.reading():
-            self._cycle(time.monotonic())
-
-    def _cycle(self, started: float) -> None:
-        self.detect()
-        self._chores_due()
-        self._sign_of_life()
-        while not self.stop.is_set():
-            self.dispatch()
-            left = started + self.settings.interval - time.monotonic()
-            if left <= 0:
-                break
-            self.stop.wait(min(TICK, left))
+            self.detect()
+            self._chores_due()
+            self._sign_of_life()
+            while not self.stop.is_set():
+                self.dispatch()
+                left = started + self.settings.interval - time.monotonic()
+                if left <= 0:
+                    break
+                self.stop.wait(min(TICK, left))
         gauges.CYCLES_SKIPPED.inc(max(0, int((time.monotonic() - started) / self.settings.interval) - 1))
 
     def _sign_of_life(self) -> None:
@@ -242,8 +227,6 @@ class Orchestrator:
         _, unfinished = wait([item.future for item in self._running.values()], seconds)
         wait(self._chore.values(), 1.0)
         self._reap()
-        if self._github is not None:
-            self._github.shut()
         self.knowledge.close()
         self.store.close_store()
         self._held.close()

@@ -1,4 +1,4 @@
-"""What the orchestrator talks about: issues, tasks, plans, and the shapes a service can be in."""
+"""What the orchestrator talks about: issues, tasks, plans, services and what it needs from their manager."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal, cast
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, cast
+
+from dbsafety_runtime.orchestrator.pages import wording
 
 Clock = Callable[[], float]
 Facts = Mapping[str, str]
@@ -15,14 +18,14 @@ Status = Literal["detected", "suppressed", "diagnosing", "fixing", "verifying", 
 
 ENDED: Final = ("resolved", "closed")
 LONGEST_TEXT: Final = 16_384
+OVERRIDE_NAME: Final = "50-dbsafety"
+SETTINGS: Final = ("command", "directory")
 CUT: Final = " [cut]"
 # More specific first: of two open issues of one target the later one is taken for a symptom of the earlier one.
 SPECIFICITY: Final = ("path_invalid", "stale_process", "port_conflict", "spawn_failure", "flapping", "service_failure")
 
 PATH: Final = re.compile(r"(?<![\w.])/(?:[\w.@+:-]+/)*[\w.@+:-]*")
-VARIABLE: Final = re.compile(
-    r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b|0x[0-9a-f]+|\d+", re.IGNORECASE
-)
+VARIABLE: Final = wording("variable")
 
 
 def normal(text: str) -> str:
@@ -79,23 +82,21 @@ class Task:
     first_seen: float
     last_seen: float
     changed_at: float
-    next_at: float
     reopened_from: int | None
     parent: int | None
     attempt: int
     plan: Plan | None
     github_ref: str | None
     resolution: str | None
-    ended_at: float | None
     signature: str
     version: int
 
 
 def task_of(row: Sequence[Any]) -> Task:
     """Return the task of a row of the view `task_row`."""
-    plan = None if row[16] is None else Plan.from_json(row[16])
+    plan = None if row[15] is None else Plan.from_json(row[15])
     issue = Issue(row[1], row[2], row[3], row[4], json.loads(row[5]))
-    values: list[Any] = [row[0], issue, *row[6:16], plan, *row[17:]]
+    values: list[Any] = [row[0], issue, *row[6:15], plan, *row[16:]]
     return Task(*values)
 
 
@@ -161,7 +162,6 @@ class Service:
     state: ServiceState
     pid: int = 0
     started: float = 0.0
-    restarts: int = 0
     exit_status: int = 0
     detail: str = ""
     wanted: bool = True
@@ -178,3 +178,48 @@ class ServiceConfig:
     user: str = ""
     environment: Facts = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+
+class ManagerError(Exception):
+    """The service manager refused or did not answer; the text is one sentence."""
+
+
+class Manager(Protocol):
+    """A service manager; every method may raise ManagerError and waits at most a few seconds."""
+
+    name: str
+
+    def services(self) -> tuple[Service, ...]:
+        """Return all services and their states."""
+
+    def config(self, service: str) -> ServiceConfig | None:
+        """Return how a service is configured, None when the manager does not know it."""
+
+    def log_tail(self, service: str) -> str:
+        """Return the end of what the service wrote, about 16 KiB."""
+
+    def start(self, service: str) -> None:
+        """Start a service without waiting for it."""
+
+    def stop(self, service: str) -> None:
+        """Stop a service; no error when it does not run."""
+
+    def reset(self, service: str) -> None:
+        """Forget that the service failed, so that it may be started again."""
+
+    def reload(self) -> None:
+        """Read changed configuration; only services whose configuration changed are touched."""
+
+    def override_file(self, service: str) -> Path:
+        """Return the file that holds our changes to a service's configuration; vendor files are never edited."""
+
+    def override_text(self, service: str, settings: Mapping[str, str]) -> str:
+        """Return the text of that file for changed `command` or `directory`."""
+
+    def owner(self, pid: int) -> str | None:
+        """Return the service a process was started for, by marks it cannot lose, None when there are none."""
+
+
+def find(manager: Manager, name: str) -> Service | None:
+    """Return one service, None when the manager does not know it; raises ManagerError."""
+    return next((service for service in manager.services() if service.name == name), None)

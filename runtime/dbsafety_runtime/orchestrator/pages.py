@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
@@ -21,9 +23,15 @@ PAGES: Final = jinja2.Environment(
 PAGES.filters["fromjson"] = json.loads
 
 
+@cache
 def table(name: str) -> dict[str, Any]:
     """Return a TOML file of this package."""
     return tomllib.loads(resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8"))
+
+
+def wording(name: str) -> re.Pattern[str]:
+    """Return the pattern for everything that means `name`."""
+    return re.compile("|".join(table("playbooks.toml")["wording"][name]), re.IGNORECASE)
 
 
 def page(name: str, /, **values: object) -> str:

@@ -8,23 +8,30 @@ from typing import Final
 
 from dbsafety_runtime.ops.log import get
 from dbsafety_runtime.orchestrator import actions, gate
-from dbsafety_runtime.orchestrator.agents.endpoint import AnswerRejected
-from dbsafety_runtime.orchestrator.agents.rules import GATE, PANEL, SINGLE, Agent, consult, plans_of
+from dbsafety_runtime.orchestrator.agents.rules import (
+    GATE,
+    PANEL,
+    SINGLE,
+    Agent,
+    Proposal,
+    Recipes,
+    consult,
+    plans_of,
+)  # fmt: skip
 from dbsafety_runtime.orchestrator.agents.views import VIEWS, Case
-from dbsafety_runtime.orchestrator.catalogue import Recipe
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.paths import path_issues
 from dbsafety_runtime.orchestrator.detectors.services import configured_port
 from dbsafety_runtime.orchestrator.escalate import HUMAN, hand_over, take_back
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.learning import known_recipes
-from dbsafety_runtime.orchestrator.managers.base import Manager, find
-from dbsafety_runtime.orchestrator.model import Plan, Service, Task
+from dbsafety_runtime.orchestrator.model import Manager, Plan, Service, Task, find
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners
 from dbsafety_runtime.orchestrator.progress import Applied, Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.orchestrator.web import ApiError
 
-KNOWN, TOGETHER = 1, 3
+KNOWN: Final = 1
 MOST_ATTEMPTS: Final = 3
 WANING: Final = 6
 LOG: Final = get("worker")
@@ -38,7 +45,7 @@ class Treatment:
     progress: Progress
     manager: Manager
     knowledge: Knowledge
-    recipes: dict[str, Recipe]
+    recipes: Recipes
     settings: OrchestratorSettings
     single: Agent = SINGLE
     panel: Sequence[Agent] = PANEL
@@ -46,15 +53,9 @@ class Treatment:
     def step(self, task: Task) -> None:
         """Move a claimed task on by one step; raises ManagerError or a StorageFault, then it stays as it was."""
         LOG.debug("step", task=task.id, target=task.issue.target, status=task.status)
+        steps = {"diagnosing": self._diagnose, "verifying": self._verify, "escalated": self._recheck}
         with self.store.db.reading():
-            if task.status in ("detected", "suppressed"):
-                self._gate(task)
-            elif task.status == "diagnosing":
-                self._diagnose(task)
-            elif task.status == "verifying":
-                self._verify(task)
-            else:
-                self._recheck(task)
+            steps.get(task.status, self._gate)(task)
 
     def _gate(self, task: Task) -> None:
         service, now = find(self.manager, task.issue.target), self.store.clock()
@@ -83,10 +84,10 @@ class Treatment:
             return
         best, notes = None, list[str]()
         if task.phase < HUMAN and task.attempt < MOST_ATTEMPTS:
-            case = Case.of(task.issue, self.manager, self.knowledge)
-            tried = self.progress.tried(task.id)
+            case, tried = Case.of(task.issue, self.manager, self.knowledge), self.progress.tried(task.id)
+            recipes = {name: recipe for name, recipe in self.recipes.items() if name not in tried}
             for phase in range(task.phase, HUMAN):
-                plan, why = self._propose(phase, case, tried)
+                plan, why = (self._known, self._alone, self._together)[phase - KNOWN](case, recipes)
                 best = best or plan
                 objections = actions.problems(self.manager, plan) if plan else []
                 if plan and not why and not objections and self.settings.auto_fix:
@@ -95,16 +96,20 @@ class Treatment:
                 notes.append(f"phase {phase}: {why or '; '.join(objections) or 'automatic fixes are switched off'}")
         self._escalate(task, "; ".join(notes) or "no attempt is left", best)
 
-    def _propose(self, phase: int, case: Case, tried: frozenset[str]) -> tuple[Plan | None, str]:
-        """Return a plan, and why it must not be carried out at once ('' when it may)."""
-        if phase == KNOWN:
-            return self._known(case, tried)
-        if phase == TOGETHER:
-            agreed, why = consult(self.panel, case, self.recipes, tried)
-            return agreed, "" if agreed else why
+    def _known(self, case: Case, recipes: Recipes) -> Proposal:
+        shipped = [recipe.id for recipe in recipes.values() if recipe.shipped]
+        names = (*known_recipes(self.store.db, case.issue.signature), *shipped)
+        candidates = {name: recipes[name] for name in names if name in recipes}
+        for view in VIEWS.values() if candidates else ():
+            for plan in plans_of("known pattern", view(case), case, candidates):
+                if not actions.problems(self.manager, plan):
+                    return plan, ""
+        return None, "no known pattern fits"
+
+    def _alone(self, case: Case, recipes: Recipes) -> Proposal:
         try:
-            plan = self.single.propose(case, self.recipes, tried)
-        except AnswerRejected as rejected:
+            plan = self.single.propose(case, recipes)
+        except ApiError as rejected:
             return None, f"{self.single.name}: {rejected}"
         if plan is None:
             return None, f"{self.single.name} has no proposal"
@@ -112,22 +117,14 @@ class Treatment:
             return plan, f"{plan.by} proposes {plan.recipe} but is unsure ({plan.confidence:.2f})"
         return plan, "" if actions.reversible(plan) else f"{plan.recipe} cannot be undone"
 
-    def _known(self, case: Case, tried: frozenset[str]) -> tuple[Plan | None, str]:
-        trusted = known_recipes(self.store.db, case.issue.signature)
-        shipped = [recipe.id for recipe in self.recipes.values() if recipe.shipped]
-        names = [name for name in dict.fromkeys((*trusted, *shipped)) if name in self.recipes]
-        candidates = {name: self.recipes[name] for name in names}
-        for view in VIEWS.values() if candidates else ():
-            for plan in plans_of("known pattern", view(case), case, candidates, tried):
-                if not actions.problems(self.manager, plan):
-                    return plan, ""
-        return None, "no known pattern fits"
+    def _together(self, case: Case, recipes: Recipes) -> Proposal:
+        return consult(self.panel, case, recipes)
 
     def _fix(self, task: Task, plan: Plan) -> None:
         undo = actions.tokens(self.manager, plan)
         number, refusal = self.progress.begin(task, plan, undo, self.settings.fix_window)
         if number is None:
-            if "within" in refusal:
+            if refusal:
                 self._escalate(task, refusal, plan)
             else:
                 self.progress.release(task, 1.0)
@@ -152,29 +149,26 @@ class Treatment:
             self.store.move(task, "diagnosing", "there is no fix to verify", actor="gate")
             return
         now, service = self.store.clock(), find(self.manager, task.issue.target)
-        baseline = attempt.baseline
+        baseline, waited = attempt.baseline, self.settings.verify_limit
+        margin = min(self.settings.settle / 2, 1.0 + self.settings.interval)  # a look may be stored after the fix
         if service is None or service.state in ("failed", "stopped", "unknown"):
             self._undo(task, attempt, f"the service is {service.state if service else 'gone'}")
         elif service.state != "running" or not self._listens(task, service):
-            if gate.elapsed(task.changed_at, now, self.settings.verify_limit):
-                self._undo(task, attempt, f"not up after {self.settings.verify_limit:g} s")
+            if gate.elapsed(task.changed_at, now, waited):
+                self._undo(task, attempt, f"not up after {waited:g} s")
             else:
-                self.progress.release(task, 0.5)
+                self.progress.release(task)
         elif not baseline or now < baseline["since"]:
             self.progress.set_baseline(task.id, attempt.number, {"since": now, "started": service.started})
-            self.progress.release(task, 0.5)
+            self.progress.release(task)
         elif service.started != baseline["started"]:
             self._undo(task, attempt, "it was started again during verification")
-        elif task.last_seen > baseline["since"] + self._margin() and task.issue.type != "flapping":
+        elif task.last_seen > baseline["since"] + margin and task.issue.type != "flapping":
             self._undo(task, attempt, "the issue was seen again")
         elif now - baseline["since"] >= self.settings.settle:
             self.progress.verified(task, attempt)
         else:
-            self.progress.release(task, 0.5)
-
-    def _margin(self) -> float:
-        """A look that began before the fix may be stored after it."""
-        return min(self.settings.settle / 2, 1.0 + self.settings.interval)
+            self.progress.release(task)
 
     def _listens(self, task: Task, service: Service) -> bool:
         port = configured_port(self.manager.config(service.name)) if task.issue.type == "port_conflict" else None
@@ -189,16 +183,12 @@ class Treatment:
         if self._is_over(task):
             self.store.close_task(task.id, "resolved", "recovered", "gate")
             return
-        if self._wanes(task) and not gate.elapsed(task.first_seen, now, WANING * self.settings.patience):
+        service = find(self.manager, task.issue.target)  # runs it, only not for long enough to be sure?
+        wanes = service and service.state == "running" and task.issue.type not in ("flapping", *gate.PROACTIVE)
+        if wanes and not gate.elapsed(task.first_seen, now, WANING * self.settings.patience):
             self.progress.release(task, 1.0)
-            return
-        hand_over(self.store, task, why, plan)
-
-    def _wanes(self, task: Task) -> bool:
-        """The service runs, only not for long enough to be sure."""
-        service = find(self.manager, task.issue.target)
-        steady = ("flapping", *gate.PROACTIVE)
-        return service is not None and service.state == "running" and task.issue.type not in steady
+        else:
+            hand_over(self.store, task, why, plan)
 
     def _is_over(self, task: Task) -> bool:
         if task.issue.type in gate.PROACTIVE:

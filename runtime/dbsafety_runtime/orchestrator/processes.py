@@ -13,8 +13,7 @@ from typing import IO, Final, NamedTuple, cast
 
 import psutil
 
-from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError
-from dbsafety_runtime.orchestrator.model import Service
+from dbsafety_runtime.orchestrator.model import Manager, ManagerError, Service
 from dbsafety_runtime.storage.lite import forbid_open_transaction
 
 PLAIN: Final = {"LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
@@ -83,11 +82,11 @@ def describe(pid: int) -> Process | None:
     """Return a running process, None when there is none (a zombie is none)."""
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        return Process(pid, process.create_time(), " ".join(process.cmdline())[:500])
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return Process(pid, process.create_time(), " ".join(process.cmdline())[:500])
     except psutil.Error:
         return None
+    return None
 
 
 def listeners() -> dict[int, int]:
@@ -110,12 +109,9 @@ def descends_from(pid: int, ancestors: frozenset[int]) -> bool:
 def orphans(manager: Manager, services: tuple[Service, ...]) -> dict[str, list[Process]]:
     """Return, for each service, the processes that were started for it but do not belong to its present run."""
     current = frozenset(service.pid for service in services if service.pid)
-    known = {service.name for service in services}
-    found: dict[str, list[Process]] = {}
+    names, found = {service.name for service in services}, dict[str, list[Process]]()
     for pid in psutil.pids():
         owner = manager.owner(pid)
-        if owner in known and not descends_from(pid, current):
-            process = describe(pid)
-            if process is not None:
-                found.setdefault(owner, []).append(process)
+        if owner in names and not descends_from(pid, current) and (process := describe(pid)):
+            found.setdefault(owner, []).append(process)
     return found

@@ -89,7 +89,7 @@ class Progress:
         return tuple(task for task_id in ids if (task := self.store.task(task_id)) is not None)
 
     @unit
-    def release(self, task: Task, wait: float) -> None:
+    def release(self, task: Task, wait: float = 0.5) -> None:
         """Give a task back unchanged, to be looked at again after `wait` seconds."""
         self.db.rows(RELEASE, (self.store.clock() + wait, task.id, self.owner))
 
@@ -97,17 +97,17 @@ class Progress:
     def begin(self, task: Task, plan: Plan, undo: list[str | None], window: float) -> tuple[int | None, str]:
         """Write down what will be applied, before it is; returns the attempt's number, or None and why not.
 
-        Refused while paused, when another task has changed the same target within `window` seconds, and when the task
-        is no longer what it was.
+        There is no reason ('') but to try again while it is paused and when the task is no longer what it was; it is
+        refused when another task has changed the same target within `window` seconds.
         """
         now, target, text = self.store.clock(), task.issue.target, plan.to_json()
         if self.db.one(PAUSES, target):
-            return None, "paused by the operator"
+            return None, ""
         if other := self.db.one(RECENT, target, task.id, now - window):
             return None, f"task {other[0]} has changed {target} within {window:g} s"
         row = self.db.one(BEGIN, task.phase, text, now, task.id, task.status, task.version)
         if row is None:
-            return None, "the task was changed meanwhile"
+            return None, ""
         self.db.rows(INTENT, (task.id, target, row[0], task.phase, plan.recipe, text, json.dumps(undo), now))
         self.store.record(
             task.id, plan.by, "applying", before=f"{task.status}/{task.phase}", attempt=row[0], recipe=plan.recipe,

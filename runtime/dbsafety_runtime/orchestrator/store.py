@@ -50,14 +50,8 @@ FINISH_ATTEMPT: Final = """
 UPDATE attempts SET state = ?, outcome = ?, finished_at = ? WHERE task_id = ? AND attempt = ?
 RETURNING recipe, started_at
 """
-SET_CURSOR: Final = """
-INSERT INTO cursor (source, position, at) VALUES (?, ?, ?)
-ON CONFLICT (source) DO UPDATE SET position = excluded.position, at = excluded.at
-"""
-SET_CONTROL: Final = """
-INSERT INTO control (name, value, at) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at
-"""
+SET_CURSOR: Final = "REPLACE INTO cursor (source, position, at) VALUES (?, ?, ?)"
+SET_CONTROL: Final = "REPLACE INTO control (name, value, at) VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)

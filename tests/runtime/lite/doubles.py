@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dbsafety_runtime.orchestrator.managers.base import ManagerError
-from dbsafety_runtime.orchestrator.model import Service, ServiceConfig
+from dbsafety_runtime.orchestrator.model import ManagerError, Service, ServiceConfig
 
 
 class FrozenClock:

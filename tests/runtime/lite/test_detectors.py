@@ -23,11 +23,11 @@ from dbsafety_runtime.orchestrator.detectors.services import (
     configured_port,
     port_conflicts,
     port_of,
+    stale_processes,
 )
 from dbsafety_runtime.orchestrator.managers import unitfile
-from dbsafety_runtime.orchestrator.managers.base import ManagerError
 from dbsafety_runtime.orchestrator.managers.systemd import SystemdManager, run
-from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
+from dbsafety_runtime.orchestrator.model import Issue, ManagerError, ServiceConfig
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners
 from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
 
@@ -405,6 +405,16 @@ def test_flapping_is_several_runs_not_several_starts(manager: ScriptedManager, c
     assert detector.scan(None).issues == (), "calm again"
 
 
+def test_a_service_that_is_down_without_an_orphan_is_not_stale(manager: ScriptedManager) -> None:
+    manager.add("down")
+    manager.add("up", "running")
+    manager.owners[os.getpid()] = "up"
+    assert tuple(stale_processes(manager)) == ()
+    manager.set("up", "failed")
+    (issue,) = stale_processes(manager)
+    assert (issue.type, issue.target, issue.facts["pid"]) == ("stale_process", "up", str(os.getpid()))
+
+
 # The journal
 
 
@@ -614,11 +624,10 @@ def test_systemctl_show_is_understood(tmp_path: Path) -> None:
 
     manager = SystemdManager(runner, tmp_path)
     api, web, off = manager.services()
-    assert (api.name, api.state, api.exit_status, api.restarts, api.detail) == (
+    assert (api.name, api.state, api.exit_status, api.detail) == (
         "api.service",
         "failed",
         203,
-        3,
         "exit-code",
     )
     assert (web.state, web.pid, web.started, web.wanted) == ("running", 77, 1700000009.0, True)

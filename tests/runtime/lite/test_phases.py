@@ -120,7 +120,7 @@ def test_two_weak_agents_that_agree_answer_in_phase_3(make: Make, manager: Scrip
     case = Case.of(
         Issue("path_invalid", "p", "api", "gone", {"path": f"{tmp_path}/srv/api"}), manager, bench.work.knowledge
     )
-    plan, why = consult(bench.work.treatment.panel, case, bench.work.treatment.recipes, frozenset())
+    plan, why = consult(bench.work.treatment.panel, case, bench.work.treatment.recipes)
     assert (plan, why) == (None, "the agents disagree: runtime agent: use-new-path")
     bench.run(9)
     assert manager.calls == []
@@ -137,7 +137,7 @@ def test_two_weak_agents_that_agree_answer_in_phase_3(make: Make, manager: Scrip
 class Unsure:
     name = "unsure"
 
-    def propose(self, case: Case, recipes: object, tried: object) -> Plan | None:
+    def propose(self, case: Case, recipes: object) -> Plan | None:
         return None
 
 

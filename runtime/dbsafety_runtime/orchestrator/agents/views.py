@@ -13,15 +13,13 @@ from typing import Final
 from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, path_issues, program_problem
 from dbsafety_runtime.orchestrator.detectors.services import configured_port, last_line
 from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
-from dbsafety_runtime.orchestrator.managers.base import Manager, find
 from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Service, ServiceConfig
+from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Manager, Service, ServiceConfig, find
+from dbsafety_runtime.orchestrator.pages import wording
 from dbsafety_runtime.orchestrator.processes import descends_from, listeners, orphans
 
-MISSING: Final = re.compile(
-    r"(?:no such file or directory|does not exist|can't chdir|can't find command|FileNotFound)", re.IGNORECASE
-)
-PORT_WORD: Final = re.compile(r"\bports?\b\D{0,24}(\d{2,5})\b|\blistens? on \D{0,24}(\d{2,5})\b", re.IGNORECASE)
+MISSING: Final = wording("missing")
+PORT_DOCUMENTED: Final = wording("port_documented")
 SPEAKING: Final = ("service_failure", "spawn_failure", "flapping")
 MOST_NEIGHBOURS: Final = 2_000
 SURE, LIKELY, POSSIBLE = 0.9, 0.85, 0.6
@@ -76,12 +74,10 @@ def runtime_evidence(kind: str, source: str, text: str) -> Evidence:
 
 def missing_path(case: Case) -> str | None:
     """Return the path whose absence the issue is about, None when it is about something else."""
-    path = case.issue.facts.get("path", "")
-    if path and not Path(path).exists():
-        return path
     texts = [text for text in (case.issue.message, case.said) if MISSING.search(text)]
     named = [hit.rstrip(".:'\"") for text in texts for hit in PATH.findall(text)]
-    return next((hit for hit in named if len(hit) > 1 and not Path(hit).exists()), None)
+    hits = (case.issue.facts.get("path", ""), *named)
+    return next((hit for hit in hits if len(hit) > 1 and not Path(hit).exists()), None)
 
 
 def replacement(case: Case, old: str, new: str) -> dict[str, str]:
@@ -110,7 +106,7 @@ def config_view(case: Case) -> Facts:
     for passage in case.passages:
         if passage.kind == "history":
             continue
-        for path in PATH.findall(passage.text) if old else ():
+        for path in PATH.findall(passage.text):
             candidate = path.rstrip(".:,;'\"")
             if old and Path(candidate).name == Path(old).name and (values := replacement(case, old, candidate)):
                 facts.add(values, passage, LIKELY)
@@ -131,16 +127,14 @@ def _needed_directory(case: Case, path: str) -> str | None:
 def facts_of_port(case: Case, passage: Evidence, facts: Facts) -> None:
     """Add the command line with the documented port, when the passage names service and port and the port is free."""
     taken = case.issue.facts.get("port", "")
-    if case.issue.type != "port_conflict" or case.config is None or not taken:
-        return
-    if configured_port(case.config) != int(taken):
+    if case.issue.type != "port_conflict" or case.config is None or str(configured_port(case.config)) != taken:
         return
     for line in passage.text.splitlines():
-        hit = PORT_WORD.search(line)
-        port = (hit[1] or hit[2]) if hit else ""
-        if port and port != taken and case.issue.target in line and int(port) not in listeners():
+        hit = PORT_DOCUMENTED.search(line) if case.issue.target in line else None
+        port = (hit[1] or hit[2]) if hit else taken
+        if port != taken and int(port) not in listeners():
             command = re.sub(rf"(?<!\d){taken}(?!\d)", port, case.config.command)
-            facts.add({"port_command": command, "expected_port": port}, passage, LIKELY)
+            facts.add({"port_command": command}, passage, LIKELY)
 
 
 def history_view(case: Case) -> Facts:
@@ -158,8 +152,7 @@ def runtime_view(case: Case) -> Facts:
     """What runs and what lies around: orphans, a like-named neighbour of the missing path, or nothing wrong at all."""
     facts = Facts()
     issue = case.issue
-    services = case.manager.services()
-    for process in orphans(case.manager, services).get(issue.target, [])[:1]:
+    for process in orphans(case.manager, case.manager.services()).get(issue.target, [])[:1]:
         values = {"orphan_pid": str(process.pid), "orphan_started": repr(process.started)}
         facts.add(values, runtime_evidence("process", str(process.pid), process.command), SURE)
     old = missing_path(case)
@@ -175,7 +168,7 @@ def runtime_view(case: Case) -> Facts:
     if (
         service
         and case.config
-        and not (old or facts.values or path_issues(case.config) or _port_is_held(case, service))
+        and not (facts.values or old or path_issues(case.config) or _port_is_held(case, service))
     ):
         facts.add({"sound": "yes"}, runtime_evidence("state", issue.target, "paths and ports are in order"), POSSIBLE)
     return facts
@@ -196,10 +189,8 @@ def neighbours(path: str) -> list[str]:
     if len(base.parts) < 2:
         return []
     tail = wanted.relative_to(base).parts[1:]
-    entries = itertools.islice(base.iterdir(), MOST_NEIGHBOURS)
-    found = [
-        str(entry.joinpath(*tail)) for entry in entries if tail and entry.is_dir() and entry.joinpath(*tail).exists()
-    ]
+    entries = itertools.islice(base.iterdir(), MOST_NEIGHBOURS) if tail else ()
+    found = [str(place) for entry in entries if (place := entry.joinpath(*tail)).exists()]
     return found if len(found) == 1 else []
 
 

@@ -9,8 +9,7 @@ from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.detectors.services import PORT_TAKEN, confirm
-from dbsafety_runtime.orchestrator.managers.base import Manager, ManagerError, find
-from dbsafety_runtime.orchestrator.model import Facts, Issue, Service, shorten
+from dbsafety_runtime.orchestrator.model import Facts, Issue, Manager, ManagerError, Service, find, shorten
 from dbsafety_runtime.orchestrator.processes import listeners, output_of
 
 # systemd's message catalogue (systemd.journal-fields(7), sd-messages.h).

@@ -9,9 +9,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbsafety_runtime.orchestrator.managers.base import Manager
 from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import Issue, ServiceConfig
+from dbsafety_runtime.orchestrator.model import Issue, Manager, ServiceConfig
 
 INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
 
@@ -58,35 +57,30 @@ def program_problem(path: Path) -> str | None:
         return f"program {path} is not executable"
     with path.open("rb") as file:
         first = file.readline(256)
-    interpreter = (
-        first[2:].split()[0].decode("utf-8", "replace") if first.startswith(b"#!") and first[2:].split() else ""
-    )
-    if interpreter and not Path(interpreter).exists():
-        return f"program {path} needs {interpreter}, which does not exist"
+    interpreter = first[2:].decode("utf-8", "replace").split()[:1] if first.startswith(b"#!") else []
+    if interpreter and not Path(interpreter[0]).exists():
+        return f"program {path} needs {interpreter[0]}, which does not exist"
     return None
 
 
-def _command(config: ServiceConfig) -> list[tuple[str, str, str]]:
-    parts = words(config.command)
-    if not parts:
-        return []
+def _command(config: ServiceConfig) -> Iterator[tuple[str, str, str]]:
+    first, *others = words(config.command) or [""]
     path = config.environment.get("PATH", os.environ.get("PATH", os.defpath))
-    program = parts[0] if "/" in parts[0] else shutil.which(parts[0], path=path)
-    if program is None:
-        return [("command", parts[0], f"program {parts[0]} is not on the path")]
-    program = str(Path(config.directory or "/") / program)
-    problem = program_problem(Path(program)) or denied(Path(program), config.user)
-    if problem:
-        return [("command", program, problem)]
-    return _script(program, parts)
+    program = first if "/" in first else shutil.which(first, path=path)
+    if first and program is None:
+        yield "command", first, f"program {first} is not on the path"
+    if not first or program is None:
+        return
+    place = Path(config.directory or "/") / program
+    if problem := program_problem(place) or denied(place, config.user):
+        yield "command", str(place), problem
+    # An interpreter's first argument is what really runs: `python3 /opt/app/main.py`.
+    elif place.name.rstrip("0123456789.") in INTERPRETERS and others and _is_missing(others[0]):
+        yield "command", others[0], f"script {others[0]} does not exist"
 
 
-def _script(program: str, parts: list[str]) -> list[tuple[str, str, str]]:
-    """An interpreter's first argument is what really runs: `python3 /opt/app/main.py`."""
-    name = Path(program).name.rstrip("0123456789.")
-    if name in INTERPRETERS and len(parts) > 1 and parts[1].startswith("/") and not Path(parts[1]).exists():
-        return [("command", parts[1], f"script {parts[1]} does not exist")]
-    return []
+def _is_missing(argument: str) -> bool:
+    return argument.startswith("/") and not Path(argument).exists()
 
 
 def _account(user: str) -> pwd.struct_passwd | None:

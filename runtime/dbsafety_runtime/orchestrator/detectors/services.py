@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
-from dbsafety_runtime.orchestrator.managers.base import Manager
 from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import Clock, Facts, Issue, Service, ServiceConfig
+from dbsafety_runtime.orchestrator.model import Clock, Facts, Issue, Manager, Service, ServiceConfig
+from dbsafety_runtime.orchestrator.pages import wording
 from dbsafety_runtime.orchestrator.processes import descends_from, describe, listeners, orphans
 
-# How node, libc, Python, nginx, Go, Rust and Java say it (errno 98); text alone is never believed, see `confirm`.
-PORT_TAKEN: Final = re.compile(
-    r"EADDRINUSE|address already in use|errno 98|WSAEADDRINUSE|only one usage of each socket address|"
-    r"bind\(\) to \S+ failed \(98|port \d+ (?:is|was) already (?:in use|taken|allocated)",
-    re.IGNORECASE,
-)
-PORT_NUMBER: Final = re.compile(r"(?:port[ =:]+|(?:\]|\d|\*|:|\s|localhost):|', )(\d{2,5})\b", re.IGNORECASE)
-PORT_OPTION: Final = re.compile(
-    r"--?(?:port|p|listen|bind)[= ]?(?:\S*:)?(\d{2,5})$|^(?:\S*:)?(\d{4,5})$", re.IGNORECASE
-)
-SPAWN: Final = re.compile(
-    r"can't find command|can't chdir|couldn't chdir|no such file|spawn|exec format|permission denied|CHDIR|EXEC",
-    re.IGNORECASE,
-)
+PORT_TAKEN: Final = wording("port_taken")
+PORT_NUMBER: Final = wording("port_number")
+PORT_OPTION: Final = wording("port_option")
+SPAWN: Final = wording("not_spawned")
 FLAPS: Final = 3
 FLAP_SECONDS: Final = 300.0
 
 
 def port_of(text: str, config: ServiceConfig | None) -> int | None:
     """Return the port a conflict is about: the one named in the text, else the one the command line asks for."""
-    for hit in PORT_TAKEN.finditer(text):
-        line = text[text.rfind("\n", 0, hit.start()) + 1 : (text.find("\n", hit.end()) + 1 or len(text))]
+    for line in filter(PORT_TAKEN.search, text.splitlines()):
         named = PORT_NUMBER.search(line)
         if named and 0 < int(named[1]) < 65536:
             return int(named[1])
@@ -70,28 +59,25 @@ class ServiceDetector:
         self._manager, self._clock, self._calm = manager, clock, calm
         self._starts: dict[str, deque[tuple[float, float]]] = {}
 
-    def scan(self, cursor: str | None) -> Scan:
+    def scan(self, _cursor: str | None) -> Scan:
         """Return one issue for each failed or flapping service."""
-        del cursor
-        issues = [self._issue(service) for service in self._manager.services() if service.wanted]
-        return Scan(tuple(issue for issue in issues if issue is not None))
+        return Scan(tuple(issue for service in self._manager.services() for issue in self._issues(service)))
 
-    def _issue(self, service: Service) -> Issue | None:
+    def _issues(self, service: Service) -> Iterator[Issue]:
         flaps = self._flaps(service)
-        facts = {"exit_status": str(service.exit_status), "detail": service.detail}
-        if service.state == "failed":
-            said = last_line(self._manager.log_tail(service.name))
-            if SPAWN.search(service.detail):
-                return Issue("spawn_failure", self.name, service.name, service.detail, facts)
+        facts = {"exit_status": str(service.exit_status), "detail": service.detail, "starts": str(flaps)}
+        issue = partial(Issue, source=self.name, target=service.name, facts=facts)
+        flapping = flaps >= FLAPS and self._clock() - service.started < self._calm
+        if not service.wanted or not (flapping or service.state == "failed"):
+            return
+        said = last_line(self._manager.log_tail(service.name))
+        if service.state != "failed":
+            yield issue("flapping", message=f"keeps restarting: {said}")
+        elif SPAWN.search(service.detail):
+            yield issue("spawn_failure", message=service.detail)
+        else:
             ended = f"ended with status {service.exit_status}" if service.exit_status else "failed"
-            message = f"{ended}: {said}" if said else ended
-            return Issue("service_failure", self.name, service.name, message, facts)
-        if flaps >= FLAPS and self._clock() - service.started < self._calm:
-            said = last_line(self._manager.log_tail(service.name))
-            return Issue(
-                "flapping", self.name, service.name, f"keeps restarting: {said}", {**facts, "starts": str(flaps)}
-            )
-        return None
+            yield issue("service_failure", message=f"{ended}: {said}" if said else ended)
 
     def _flaps(self, service: Service) -> int:
         """Count the runs after the first one within the window; starts that came to nothing are no runs."""
@@ -106,13 +92,11 @@ class ServiceDetector:
 
 def port_conflicts(manager: Manager) -> Iterator[Issue]:
     """Yield services that could not bind their port, whatever language says so, confirmed by the socket table."""
-    held: dict[int, int] | None = None
     for service in manager.services():
         if service.wanted and service.state in ("failed", "starting", "exited"):
             text = manager.log_tail(service.name)[-4096:]
             if PORT_TAKEN.search(text):
-                held = listeners() if held is None else held
-                yield from confirm(manager, service, text, held)
+                yield from confirm(manager, service, text, listeners())
 
 
 def confirm(manager: Manager, service: Service, text: str, held: dict[int, int]) -> list[Issue]:
@@ -123,7 +107,7 @@ def confirm(manager: Manager, service: Service, text: str, held: dict[int, int])
     holder = held[port]
     if holder and service.pid and descends_from(holder, frozenset({service.pid})):
         return []
-    process = describe(holder) if holder else None
+    process = describe(holder)
     facts: Facts = {"port": str(port), "holder_pid": str(holder), "holder_command": process.command if process else ""}
     return [Issue("port_conflict", "ports", service.name, f"port {port} is held by another process", facts)]
 

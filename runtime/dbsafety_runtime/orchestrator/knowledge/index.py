@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dbsafety_runtime.orchestrator.model import Evidence, clean
-from dbsafety_runtime.storage.lite import LiteStore
-from dbsafety_runtime.storage.litetx import LiteTx
+from dbsafety_runtime.storage.lite import LiteStore, unit
 
 WORD: Final = re.compile(r"[^\W_]{2,}")
 MOST_WORDS: Final = 24
@@ -23,20 +20,13 @@ SELECT chunk.id, source.kind, chunk.source, chunk.line, chunk.revision, chunk.bo
 FROM (SELECT rowid, rank FROM chunk_text WHERE chunk_text MATCH ? ORDER BY rank LIMIT ?) AS hit
 JOIN chunk ON chunk.id = hit.rowid JOIN source ON source.name = chunk.source ORDER BY hit.rank
 """
-SET_SOURCE: Final = """
-INSERT INTO source (name, kind, stamp) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, stamp = excluded.stamp
-"""
+SET_SOURCE: Final = "REPLACE INTO source (name, kind, stamp) VALUES (?, ?, ?)"
 ADD_CHUNK: Final = "INSERT INTO chunk (source, line, revision, body) VALUES (?, ?, ?, ?)"
-ADD_RENAME: Final = """
-INSERT INTO rename (old, new, revision, at) VALUES (?, ?, ?, ?)
-ON CONFLICT (old, new) DO UPDATE SET revision = excluded.revision, at = excluded.at
-"""
+ADD_RENAME: Final = "REPLACE INTO rename (old, new, revision, at) VALUES (?, ?, ?, ?)"
 RENAMED: Final = "SELECT new, revision FROM rename WHERE old = ? ORDER BY at DESC LIMIT 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A passage: where it starts, the revision it was read at, and its text."""
 
     line: int
@@ -44,8 +34,7 @@ class Chunk:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rename:
+class Rename(NamedTuple):
     """A path that a commit moved; `at` in seconds since 1970."""
 
     old: str
@@ -54,8 +43,7 @@ class Rename:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Something that can be indexed: `stamp` changes when it does, `read` is called only then."""
 
     name: str
@@ -76,12 +64,24 @@ class Knowledge:
         offered = {source.name: source for source in sources}
         changed = [source for source in offered.values() if known.get(source.name) != source.stamp]
         for source in changed:
-            chunks, renames = source.read()  # before the transaction: it may run git
-            self.db.write(partial(_replace, source, chunks, renames))
-        gone = [(name,) for name in known if name not in offered]
+            self._replace(source, *source.read())  # read before the transaction: it may run git
+        gone = [name for name in known if name not in offered]
         if gone:
-            self.db.write(lambda tx: tx.many("DELETE FROM source WHERE name = ?", gone))
+            self._forget(gone)
         return len(changed) + len(gone)
+
+    @unit
+    def _replace(self, source: Source, chunks: list[Chunk], renames: list[Rename]) -> None:
+        with self.db.reading() as tx:
+            tx.execute("DELETE FROM chunk WHERE source = ?", (source.name,))
+            tx.execute(SET_SOURCE, (source.name, source.kind, source.stamp))
+            tx.many(ADD_CHUNK, [(source.name, chunk.line, chunk.revision, clean(chunk.body)) for chunk in chunks])
+            tx.many(ADD_RENAME, [(clean(item.old), clean(item.new), item.revision, item.at) for item in renames])
+
+    @unit
+    def _forget(self, names: list[str]) -> None:
+        for name in names:
+            self.db.rows("DELETE FROM source WHERE name = ?", (name,))
 
     def search(self, text: str, limit: int = 5) -> tuple[Evidence, ...]:
         """Return the passages nearest to a text by BM25, best first."""
@@ -112,10 +112,3 @@ class Knowledge:
     def close(self) -> None:
         """Stop the index's writer."""
         self.db.close()
-
-
-def _replace(source: Source, chunks: list[Chunk], renames: list[Rename], tx: LiteTx) -> None:
-    tx.execute("DELETE FROM chunk WHERE source = ?", (source.name,))
-    tx.execute(SET_SOURCE, (source.name, source.kind, source.stamp))
-    tx.many(ADD_CHUNK, [(source.name, chunk.line, chunk.revision, clean(chunk.body)) for chunk in chunks])
-    tx.many(ADD_RENAME, [(clean(item.old), clean(item.new), item.revision, item.at) for item in renames])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Rename, Source
-from dbsafety_runtime.orchestrator.managers.base import ManagerError
+from dbsafety_runtime.orchestrator.model import ManagerError
 from dbsafety_runtime.orchestrator.processes import TooSlow, output_of
 
 CHUNK_LINES: Final = 14
@@ -18,6 +18,7 @@ GIT_SECONDS: Final = 20.0
 LONGEST_OUTPUT: Final = 16_777_216
 FOREIGN: Final = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 FETCH_NOTHING: Final = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
+HEAD: Final = ("rev-parse", "HEAD")
 LOG_FORMAT: Final = "--format=%x1e%H%x1f%ct%x1f%s%x1f%b%x1f"
 
 
@@ -37,7 +38,7 @@ def _file(path: Path) -> tuple[list[Chunk], list[Rename]]:
             text = file.read(LONGEST_FILE).decode("utf-8", "replace")
     except OSError:
         return [], []
-    return list(chunks_of(text, _head(path.parent))), []
+    return list(chunks_of(text, _git(path.parent, *HEAD).strip())), []
 
 
 def chunks_of(text: str, revision: str = "") -> Iterator[Chunk]:
@@ -74,14 +75,9 @@ def _git(repository: Path, *arguments: str) -> str:
     return (said if complete else said.rpartition(b"\x1e")[0]).decode("utf-8", "replace")
 
 
-def _head(folder: Path) -> str:
-    return _git(folder, "rev-parse", "HEAD").strip()
-
-
 def git_source(repository: Path) -> Iterator[Source]:
     """Yield the source of a repository's history; nothing when git cannot read it."""
-    head = _head(repository)
-    if head:
+    if head := _git(repository, *HEAD).strip():
         yield Source(f"git:{repository}", "history", head, partial(_history, repository))
 
 
@@ -101,17 +97,13 @@ def _history(repository: Path) -> tuple[list[Chunk], list[Rename]]:
 def _renames(repository: Path, names: str, revision: str, at: float) -> Iterator[Rename]:
     """Renamed files of a commit, and the folders that moved with them."""
     fields = iter(names.strip("\n\0").split("\0"))
-    seen: set[tuple[str, str]] = set()
-    for status in fields:
-        if not status.strip().startswith(("R", "C")):
-            next(fields, None)
-            continue
-        old, new = next(fields, ""), next(fields, "")
-        if status.strip().startswith("R") and old and new:
-            for pair in _with_folders(old, new):
-                if pair not in seen:
-                    seen.add(pair)
-                    yield Rename(str(repository / pair[0]), str(repository / pair[1]), revision, at)
+    pairs: dict[tuple[str, str], None] = {}
+    for status in map(str.strip, fields):
+        old, new = next(fields, ""), next(fields, "") if status.startswith(("R", "C")) else ""
+        if status.startswith("R") and old and new:
+            pairs |= dict.fromkeys(_with_folders(old, new))
+    for before, after in pairs:
+        yield Rename(str(repository / before), str(repository / after), revision, at)
 
 
 def _with_folders(old: str, new: str) -> Iterator[tuple[str, str]]:
@@ -125,13 +117,13 @@ def _with_folders(old: str, new: str) -> Iterator[tuple[str, str]]:
 
 
 def sources(
-    documents: Sequence[Path], configurations: Sequence[Path], repositories: Sequence[Path]
+    documents: Sequence[str | Path], configurations: Sequence[str | Path], repositories: Sequence[str | Path]
 ) -> Iterator[Source]:
     """Yield everything to index; folders among the documents stand for the Markdown files below them."""
-    for path in documents:
+    for path in map(Path, documents):
         for file in sorted(path.rglob("*.md"))[:2000] if path.is_dir() else [path]:
             yield from file_source(file, "document")
-    for path in configurations:
+    for path in map(Path, configurations):
         yield from file_source(path, "configuration")
-    for repository in repositories:
+    for repository in map(Path, repositories):
         yield from git_source(repository)

@@ -13,8 +13,7 @@ from xml.parsers.expat import ExpatError
 import httpx
 import psutil
 
-from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME, ManagerError
-from dbsafety_runtime.orchestrator.model import Service, ServiceConfig, ServiceState
+from dbsafety_runtime.orchestrator.model import OVERRIDE_NAME, ManagerError, Service, ServiceConfig, ServiceState
 from dbsafety_runtime.storage.lite import forbid_open_transaction
 
 TIMEOUT_SECONDS: Final = 10.0
@@ -39,7 +38,6 @@ class SupervisorManager:
         self._socket, self._folder = socket_path, folder
         transport = httpx.HTTPTransport(uds=str(socket_path))
         self._client = httpx.Client(base_url="http://supervisord", transport=transport, timeout=TIMEOUT_SECONDS)
-        self._starts: dict[str, tuple[float, int]] = {}
         self._reloading = threading.Lock()
         self._loaded: tuple[float, Any] = (-CONFIG_SECONDS, ())
 
@@ -66,11 +64,8 @@ class SupervisorManager:
         if state == "exited" and info["exitstatus"] != 0:
             state = "failed"
         name, started = str(info["name"]), float(info["start"])
-        seen, restarts = self._starts.get(name, (started, 0))
-        restarts += started != seen
-        self._starts[name] = (started, restarts)
         return Service(
-            name, state, pid=info["pid"], started=started, restarts=restarts, exit_status=info["exitstatus"],
+            name, state, pid=info["pid"], started=started, exit_status=info["exitstatus"],
             detail=info["spawnerr"], wanted=state != "stopped",
         )  # fmt: skip
 
@@ -78,8 +73,8 @@ class SupervisorManager:
         """Return the configuration supervisord has loaded for a program."""
         for info in self._configs():
             if info["name"] == service:
-                directory = "" if info["directory"] in ("none", "auto") else str(info["directory"])
-                return ServiceConfig(service, self._file(service), str(info["command"]), directory)
+                directory = "" if info["directory"] in ("none", "auto") else info["directory"]
+                return ServiceConfig(service, self._file(service), info["command"], directory)
         return None
 
     def _configs(self) -> Any:
@@ -99,11 +94,11 @@ class SupervisorManager:
 
     def log_tail(self, service: str) -> str:
         """Return the end of a program's output; '' when there is no log."""
-        tails = [
-            (self._call(f"tailProcess{stream}Log", service, 0, TAIL_BYTES, ignore=(BAD_NAME, NO_FILE)) or [""])[0]
+        streams = [
+            self._call(f"tailProcess{stream}Log", service, 0, TAIL_BYTES, ignore=(BAD_NAME, NO_FILE))
             for stream in ("Stdout", "Stderr")
         ]
-        return "".join(tails)
+        return "".join(stream[0] for stream in streams if stream)
 
     def start(self, service: str) -> None:
         """Start a program without waiting for it."""
@@ -119,8 +114,7 @@ class SupervisorManager:
     def reload(self) -> None:
         """Read the configuration again and replace the programs whose section changed."""
         with self._reloading:  # two reloads at once would replace the same program twice
-            (changes,) = self._call("reloadConfig")
-            added, changed, removed = changes
+            ((added, changed, removed),) = self._call("reloadConfig")
             for group in (*changed, *removed):
                 self._call("stopProcessGroup", group)
                 self._call("removeProcessGroup", group)
@@ -143,7 +137,5 @@ class SupervisorManager:
             environment = psutil.Process(pid).environ()
         except psutil.Error:
             return None
-        if environment.get("SUPERVISOR_SERVER_URL", "").removeprefix("unix://") != str(self._socket):
-            return None
-        name: str | None = environment.get("SUPERVISOR_PROCESS_NAME")
-        return name
+        ours = environment.get("SUPERVISOR_SERVER_URL") == f"unix://{self._socket}"
+        return environment.get("SUPERVISOR_PROCESS_NAME") if ours else None

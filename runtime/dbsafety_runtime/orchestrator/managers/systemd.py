@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.managers import unitfile
-from dbsafety_runtime.orchestrator.managers.base import OVERRIDE_NAME
-from dbsafety_runtime.orchestrator.model import Service, ServiceConfig, ServiceState
+from dbsafety_runtime.orchestrator.model import OVERRIDE_NAME, Service, ServiceConfig, ServiceState
 from dbsafety_runtime.orchestrator.processes import run
 
 PROPERTIES: Final = (
-    "Id,LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,MainPID,ExecMainStartTimestamp,"
+    "Id,LoadState,ActiveState,SubState,Result,ExecMainStatus,MainPID,ExecMainStartTimestamp,"
     "UnitFileState,FragmentPath,DropInPaths"
 )
 STATES: Final[Mapping[str, ServiceState]] = {
@@ -26,12 +25,8 @@ Runner = Callable[[Sequence[str]], str]
 
 def blocks(text: str) -> list[dict[str, str]]:
     """Return the property blocks of `systemctl show`."""
-    found: list[dict[str, str]] = []
-    for block in text.split("\n\n"):
-        pairs = [line.partition("=") for line in block.splitlines() if "=" in line]
-        if pairs:
-            found.append({name: value for name, _, value in pairs})
-    return found
+    found = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n")]
+    return [block for block in found if block]
 
 
 def _number(text: str) -> int:
@@ -59,7 +54,7 @@ class SystemdManager:
         return Service(
             block.get("Id", ""), state, pid=_number(block.get("MainPID", "")),
             started=float(_number(block.get("ExecMainStartTimestamp", "").lstrip("@"))),
-            restarts=_number(block.get("NRestarts", "")), exit_status=_number(block.get("ExecMainStatus", "")),
+            exit_status=_number(block.get("ExecMainStatus", "")),
             detail="" if result == "success" else result,
             wanted=block.get("UnitFileState") in ("enabled", "enabled-runtime") or state not in ("stopped", "exited"),
         )  # fmt: skip
@@ -68,10 +63,8 @@ class SystemdManager:
         """Return the merged configuration of a unit."""
         text = self._run(["systemctl", "show", service, "--property=FragmentPath,DropInPaths"])
         block = {key: value for found in blocks(text) for key, value in found.items()}
-        if not block.get("FragmentPath"):
-            return None
-        drop_ins = tuple(map(Path, block.get("DropInPaths", "").split()))
-        return unitfile.load(service, Path(block["FragmentPath"]), drop_ins)
+        fragment, drop_ins = block.get("FragmentPath"), block.get("DropInPaths", "").split()
+        return unitfile.load(service, Path(fragment), tuple(map(Path, drop_ins))) if fragment else None
 
     def log_tail(self, service: str) -> str:
         """Return the last 100 lines of a unit's log."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from dbsafety_runtime.orchestrator.model import ServiceConfig
 
 SECTION: Final = re.compile(r"\[([^\]]+)\]")
-LISTS: Final = ("ExecStart", "ExecStartPre", "Environment", "EnvironmentFile")
 PREFIXES: Final = "@-:+!|"
 LONGEST_FILE: Final = 1_048_576
 
@@ -36,7 +35,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def parse(text: str, file: str, into: Settings, problems: list[str]) -> None:
-    """Add a file's [Service] settings to `into`: later ones win, an empty value resets; odd lines become problems."""
+    """Add a file's [Service] settings to `into`: the last one counts, an empty one resets; what is odd is a problem."""
     section = ""
     for number, line in _lines(text):
         header = SECTION.fullmatch(line)
@@ -46,16 +45,7 @@ def parse(text: str, file: str, into: Settings, problems: list[str]) -> None:
         elif not equals or not section or not name.strip():
             problems.append(f"{file}:{number}: not a setting: {line[:80]}")
         elif section == "Service":
-            _set(into, name.strip(), value.strip())
-
-
-def _set(into: Settings, name: str, value: str) -> None:
-    if not value:
-        into[name] = []
-    elif name in LISTS:
-        into.setdefault(name, []).append(value)
-    else:
-        into[name] = [value]
+            into[name.strip()] = [*into.get(name.strip(), []), value.strip()] if value.strip() else []
 
 
 def expand(text: str, unit: str) -> str:
@@ -100,20 +90,10 @@ def load(unit: str, fragment: Path, drop_ins: tuple[Path, ...] = ()) -> ServiceC
         problems.append(f"{fragment}: WorkingDirectory={directory} is not absolute")
         directory = ""
     user = (settings.get("User") or [""])[-1]
-    environment = _environment(settings.get("Environment", []))
+    assigned = [word.split("=", 1) for text in settings.get("Environment", []) for word in words(text) if "=" in word]
     return ServiceConfig(
-        unit, str(fragment), command, "" if optional else directory, user, environment, tuple(problems)
+        unit, str(fragment), command, "" if optional else directory, user, dict(assigned), tuple(problems)
     )
-
-
-def _environment(values: list[str]) -> Mapping[str, str]:
-    found = {}
-    for value in values:
-        for word in words(value):
-            name, equals, text = word.partition("=")
-            if equals:
-                found[name] = text
-    return found
 
 
 def words(command: str) -> list[str]:

@@ -11,8 +11,8 @@ CREATE TABLE tasks (
 ) STRICT;
 
 CREATE VIEW task_row AS SELECT id, issue_type, issue_source, target, issue_message, facts, status, phase, occurrences,
-  first_seen, last_seen, changed_at, next_at, reopened_from, parent, attempt, plan, github_ref, resolution, ended_at,
-  signature, version FROM tasks;
+  first_seen, last_seen, changed_at, reopened_from, parent, attempt, plan, github_ref, resolution, signature, version
+  FROM tasks;
 
 CREATE UNIQUE INDEX one_open_issue ON tasks (issue_hash) WHERE status NOT IN ('resolved', 'closed');
 CREATE INDEX open_by_target ON tasks (target) WHERE status NOT IN ('resolved', 'closed');
