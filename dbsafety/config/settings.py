@@ -32,7 +32,10 @@ DEFAULT_EXCLUDE = (
     "venv",
 )
 # Test files by the naming of pytest and unittest, and the folders that hold them.
-DEFAULT_TEST_PATHS = ("test_*.py", "*_test.py", "test.py", "tests.py", "conftest.py", "fixtures.py", "test/", "tests/")
+DEFAULT_TEST_PATHS = (
+    *("test_*.py", "*_test.py", "test.py", "tests.py", "conftest.py", "fixtures.py"),
+    *("test/", "tests/", "_tests/"),
+)
 
 
 class Kind(Enum):
