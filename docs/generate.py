@@ -11,13 +11,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dbsafety.config.settings import SETTINGS, Settings
 from dbsafety.drivers.describe import answers, method_lines
 from dbsafety.drivers.spec import DriverSpec
 from dbsafety.drivers.table import all_drivers
+from dbsafety.model.finding import Severity
+from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.registry import RETIRED, RuleModule, all_rules
 from tests.harness.expect import parse
 
@@ -96,14 +98,64 @@ def rule_index() -> str:
         NOTICE.format(source="dbsafety/rules"),
         "# Rules",
         "Every finding that is shown makes `dbsafety check` exit with 1, whatever its severity. No code is reused.",
+        "One defect is one finding: [which rule speaks](../design/overlaps.md) where several would fit.",
+        "By code below; then [by driver](#by-driver), [by severity](#by-severity), [by fix](#by-fix).",
     ]
     for digit, family in FAMILIES.items():
         rows = [row(module) for module in all_rules() if module.rule.code[3] == digit]
         if rows:
             parts += [f"## {family}", table(("code", "name", "what goes wrong", "drivers", "severity", "fix"), rows)]
+    parts += other_orders()
     if RETIRED:
         parts += ["## Retired", table(("code", "now"), sorted(RETIRED.items()))]
     return "\n\n".join(parts) + "\n"
+
+
+def other_orders() -> Iterator[str]:
+    """The same rules by driver, by severity and by the grade of their fix; those that are off by default apart."""
+    rules = [module for module in all_rules() if module.rule.drivers]
+    severities = [
+        severity for severity in Severity if any(m.rule.severity is severity and m.rule.default for m in rules)
+    ]
+    yield "## By driver"
+    yield table(
+        ("driver", *(severity.value for severity in severities), "off by default"),
+        [
+            (f"[{name}](../drivers.md#{name})", *(codes(group) for group in grouped(own, severities)))
+            for name, own in ((s.name, [m for m in rules if s.name in m.rule.drivers]) for s in all_drivers())
+        ],
+    )
+    yield "## By severity"
+    yield table(
+        ("severity", "on by default", "off by default"),
+        [
+            (s.value, codes(m for m in own if m.rule.default), codes(m for m in own if not m.rule.default))
+            for s, own in ((s, [m for m in all_rules() if m.rule.severity is s]) for s in Severity)
+        ],
+    )
+    yield "## By fix"
+    yield "`dbsafety fix` applies safe fixes, with `--unsafe-fixes` all of them; each finding says why it has none."
+    grades = (*Applicability, None)
+    yield table(
+        ("fix", "rules"),
+        [
+            (grade.value if grade else "none", codes(found))
+            for grade, found in ((g, [m for m in all_rules() if m.rule.fix is g]) for g in grades)
+            if found
+        ],
+    )
+
+
+def grouped(rules: Sequence[RuleModule], severities: Sequence[Severity]) -> Iterator[list[RuleModule]]:
+    """The rules that are on by severity, then those that are off."""
+    for severity in severities:
+        yield [module for module in rules if module.rule.default and module.rule.severity is severity]
+    yield [module for module in rules if not module.rule.default]
+
+
+def codes(modules: Iterable[RuleModule]) -> str:
+    """Links to the pages of the rules; a dash for none."""
+    return ", ".join(f"[{module.rule.code}]({page_name(module)})" for module in modules) or "-"
 
 
 def row(module: RuleModule) -> tuple[str, ...]:
