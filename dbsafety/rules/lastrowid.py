@@ -61,7 +61,7 @@ def _reads(view: FunctionView, call: ast.Call, conflict: Conflict) -> Iterator[t
     if isinstance(direct, ast.Attribute) and direct.attr == "lastrowid":
         yield direct, None
         return
-    names = _cursor_names(view, call)
+    names = cursor_names(view, call)
     start = view.step_of(call)
     if not names or start is None:
         return
@@ -84,7 +84,7 @@ def _reads(view: FunctionView, call: ast.Call, conflict: Conflict) -> Iterator[t
                 queue.append(edge.target)
 
 
-def _cursor_names(view: FunctionView, call: ast.Call) -> frozenset[str]:
+def cursor_names(view: FunctionView, call: ast.Call) -> frozenset[str]:
     """How the cursor that ran the insert is spelled: the receiver, or what the call's result is bound to."""
     names: set[str] = set()
     if isinstance(call.func, ast.Attribute):
