@@ -26,7 +26,7 @@ PROOF = Proof(
 
 def failing(stage: Stage) -> None:
     """The nick is taken."""
-    person, profile = _models(stage)
+    person, profile = models(stage)
     call = stage.example.register
     stage.see("register()", stage.attempt(lambda: call(person(id=1, name="ann"), profile(id=8, nick="taken"))))
     stage.see("people", stage.values("SELECT name FROM person"))
@@ -34,13 +34,13 @@ def failing(stage: Stage) -> None:
 
 def happy(stage: Stage) -> None:
     """The nick is free."""
-    person, profile = _models(stage)
+    person, profile = models(stage)
     stage.see("register()", stage.example.register(person(id=1, name="ann"), profile(id=8, nick="free")))
     stage.see("people", stage.values("SELECT name FROM person"))
     stage.see("profiles", stage.values("SELECT nick FROM profile ORDER BY id"))
 
 
-def _models(stage: Stage) -> tuple[Any, Any]:
+def models(stage: Stage) -> tuple[Any, Any]:
     """Django set up for the stage's database, and a model for each of its two tables."""
     django: Any = SimpleNamespace(
         conf=importlib.import_module("django.conf"), apps=importlib.import_module("django.apps").apps

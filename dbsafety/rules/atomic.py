@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo, Scope
@@ -67,6 +68,35 @@ def _is_block(view: FunctionView, node: ast.expr, scope: Scope, spec: DriverSpec
                 if made is not None and made.kind is HandleKind.TRANSACTION:
                     return True
     return False
+
+
+def inner_block(view: FunctionView, block: ast.expr, spec: DriverSpec) -> str:
+    """The call that opens a block inside `block`, on the same database; "" when it is not certain how.
+
+    Only the database is taken over: an inner block that is `durable`, or no savepoint, would not do.
+    """
+    maker = block.func if isinstance(block, ast.Call) else block
+    values = view.resolver.evaluate(maker, view.scope)
+    made = [spec.constructors.get(view.resolver.table.canonical(one.dotted)) for one in values if _is_outside(one)]
+    if len(values) != 1 or [one.kind for one in made if one is not None] != [HandleKind.TRANSACTION]:
+        return ""
+    arguments: list[str] = []
+    if isinstance(block, ast.Call):
+        if any(isinstance(one, ast.Starred) for one in block.args) or any(one.arg is None for one in block.keywords):
+            return ""
+        arguments += [_written(one) for one in block.args[:1]]
+        arguments += [f"using={_written(one.value)}" for one in block.keywords if one.arg == "using"]
+    return f"{ast.unparse(maker)}({', '.join(arguments)})"
+
+
+def _written(node: ast.expr) -> str:
+    """The text of an expression; a plain string in the quotes that most code uses."""
+    text = node.value if isinstance(node, ast.Constant) else None
+    return f'"{text}"' if isinstance(text, str) and text.isidentifier() else ast.unparse(node)
+
+
+def _is_outside(value: Value) -> TypeGuard[External]:
+    return isinstance(value, External)
 
 
 def sent(view: FunctionView, attempt: ast.Try, spec: DriverSpec) -> ast.Call | None:

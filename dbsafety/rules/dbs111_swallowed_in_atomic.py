@@ -43,7 +43,9 @@ def register(user, profile):
 ```
 
 ## Fix
-None: whether the failing part gets a block of its own or the error leaves the outer one is a decision.
+Unsafe: puts the body of the `try` into an inner `atomic()` of the same database, which is a savepoint, so that only
+what was written in the `try` is undone. Whether the error should leave the outer block instead is for you to judge.
+None where the block is kept in a variable or made by a function of your own.
 
 ## Limits
 A handler for `Exception` is not reported, since what it is meant for cannot be told. What a called function sends is
@@ -52,11 +54,14 @@ not looked at, nor are transactions that the framework opens by itself (`ATOMIC_
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
+from dbsafety.drivers.spec import DriverSpec
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.rewrite import Applicability, FixPlan, WrapBody
 from dbsafety.model.span import Span
-from dbsafety.rules.atomic import block_around, caught, leaves_otherwise, sent
+from dbsafety.rules.atomic import block_around, caught, inner_block, leaves_otherwise, sent
 from dbsafety.rules.handlers import reraises
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -70,6 +75,7 @@ RULE = Rule(
     drivers=("django",),
     pylint_id="E5711",
     since="0.1",
+    fix=Applicability.UNSAFE,
 )
 
 
@@ -85,6 +91,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             if block is None or failing is None:
                 continue
             name = call_text(view, failing)
+            plan, refusal = _plan(view, attempt, block, spec)
             yield RULE.at(
                 view.path,
                 span_of(handler),
@@ -98,5 +105,16 @@ def check(view: FunctionView) -> Iterator[Finding]:
                     Step(view.path, Span.of(failing), f"{name} fails"),
                     Step(view.path, span_of(handler), f"caught by {handler_text(handler)}, inside the block"),
                 ),
+                fix=plan,
+                fix_refusal=refusal,
                 scope=view.name,
             )
+
+
+def _plan(view: FunctionView, attempt: ast.Try, block: ast.expr, spec: DriverSpec) -> tuple[FixPlan | None, str]:
+    """The plan that gives the body of the `try` a savepoint, or None and the reason for the refusal."""
+    inner = inner_block(view, block, spec)
+    if not inner:
+        return None, "how to open an inner block on the same database is not certain"
+    rewrites = (WrapBody(Span.of(attempt), inner),)
+    return FixPlan("put the risky part into an inner `atomic()`", Applicability.UNSAFE, rewrites, view.name), ""

@@ -151,6 +151,8 @@ class Performance:
         names = {**vars(self.stage.example), **self.names(), "conn": conn}
         if "session" in wanted and "session" not in names:
             names |= self.session()
+        if "profile" in wanted:
+            names |= self.models()
         try:
             return said(self.keep(eval(expression, names)))
         except BaseException as error:
@@ -174,6 +176,11 @@ class Performance:
         item = type("Item", (orm.declarative_base(),), columns)
         engine = sqlalchemy.create_engine(f"sqlite:///{self.stage.address}", connect_args={"timeout": 0})
         return {"session": self.keep(orm.Session(engine)), "item": item(id=1, name="a"), "other": item(id=2, name="b")}
+
+    def models(self) -> dict[str, object]:
+        """Two models of Django on the tables `person` and `profile`."""
+        person, profile = importlib.import_module("dbsafety.proofs.dbs111").models(self.stage)
+        return {"person": person, "profile": profile}
 
 
 def said(value: object) -> str:
