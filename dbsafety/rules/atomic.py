@@ -9,7 +9,7 @@ from typing import TypeGuard
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo, Scope
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.values import External, Handle, Items, Value
+from dbsafety.typestate.values import External, Handle, Items, Value, externals
 
 _OWN_WAY = ("rollback", "savepoint")
 
@@ -18,8 +18,8 @@ def caught(view: FunctionView, handler: ast.ExceptHandler, family: str) -> Drive
     """The table of that family whose error the clause names, if such an error breaks the block."""
     if handler.type is None:
         return None
-    for value in _flat(view.resolver.evaluate(handler.type, view.scope)):
-        found = view.resolver.table.error(value.dotted) if isinstance(value, External) else None
+    for value in externals(_flat(view.resolver.evaluate(handler.type, view.scope))):
+        found = view.resolver.table.error(value.dotted)
         if found is not None and found[0].family == family and found[1].aborts:
             return found[0]
     return None
@@ -61,8 +61,8 @@ def _is_block(view: FunctionView, node: ast.expr, scope: Scope, spec: DriverSpec
     """Whether the expression makes such a block: the driver's constructor or a call of it."""
     for value in view.resolver.evaluate(node, scope):
         match value:
-            case Handle(kind=HandleKind.TRANSACTION, driver=driver):
-                return driver == spec.name
+            case Handle(kind=HandleKind.TRANSACTION, driver=driver) if driver == spec.name:
+                return True
             case External(dotted=dotted):
                 made = spec.constructors.get(view.resolver.table.canonical(dotted))
                 if made is not None and made.kind is HandleKind.TRANSACTION:

@@ -56,7 +56,7 @@ from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.servers import server_of
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.values import External
+from dbsafety.typestate.values import externals
 
 RULE = Rule(
     code="DBS202",
@@ -78,8 +78,8 @@ _CLOCKS = frozenset({"monotonic", "perf_counter", "time", "wait_for", "alarm", "
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each call that opens a connection to a server and may wait without a limit of its own."""
     for call, _ in view.calls():
-        for value in view.resolver.evaluate(call.func, view.scope):
-            row = view.resolver.table.constructor(value.dotted) if isinstance(value, External) else None
+        for value in externals(view.resolver.evaluate(call.func, view.scope)):
+            row = view.resolver.table.constructor(value.dotted)
             if row is not None and row[0].connect_keyword in row[1].keywords:
                 found = _judged(view, call, *row)
                 if found is not None:

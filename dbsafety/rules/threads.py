@@ -10,7 +10,7 @@ from dbsafety.facts.scopes import ClassInfo, FunctionInfo
 from dbsafety.rules.locks import locks_around
 from dbsafety.rules.origins import origins
 from dbsafety.rules.view import FunctionView, ModuleView
-from dbsafety.typestate.values import External, Function
+from dbsafety.typestate.values import External, Function, externals
 
 _STARTERS: dict[str, tuple[int, str]] = {
     "threading.Thread": (1, "target"),
@@ -70,9 +70,9 @@ def started(module: ModuleView) -> Iterator[Started]:
 
 
 def _by_function(view: FunctionView, call: ast.Call) -> Iterator[Started]:
-    for value in view.resolver.evaluate(call.func, view.scope):
-        position = _STARTERS.get(value.dotted) if isinstance(value, External) else None
-        if position is None or not isinstance(value, External):
+    for value in externals(view.resolver.evaluate(call.func, view.scope)):
+        position = _STARTERS.get(value.dotted)
+        if position is None:
             continue
         awaited = value.dotted in _AWAITED
         node = next((k.value for k in call.keywords if k.arg == position[1]), None)

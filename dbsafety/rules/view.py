@@ -20,7 +20,7 @@ from dbsafety.typestate.relation import Exit, Start, Subject
 from dbsafety.typestate.report import Swallow, entry_state, outlives, swallows
 from dbsafety.typestate.search import Search
 from dbsafety.typestate.summaries import Summaries
-from dbsafety.typestate.values import Evaluator, External, Handle, Key, Nothing, handles, param_key
+from dbsafety.typestate.values import Evaluator, External, Handle, Key, Nothing, externals, handles, param_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +239,10 @@ class FunctionView:
 
     def constructor(self, call: ast.Call) -> ConstructorSpec | None:
         """The row of the driver's constructor that the call means."""
-        for value in self.resolver.evaluate(call.func, self.scope):
-            if isinstance(value, External):
-                found = self.resolver.table.constructor(value.dotted)
-                if found is not None:
-                    return found[1]
+        for value in externals(self.resolver.evaluate(call.func, self.scope)):
+            found = self.resolver.table.constructor(value.dotted)
+            if found is not None:
+                return found[1]
         return None
 
     def spec(self, handle: Handle) -> DriverSpec:

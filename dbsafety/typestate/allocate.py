@@ -10,14 +10,13 @@ from dbsafety.facts.scopes import Scope, Target
 from dbsafety.typestate.attributes import defining_class
 from dbsafety.typestate.values import (
     EMPTY,
-    Class,
     Evaluator,
     External,
     Function,
     Handle,
-    Instance,
     Key,
     Mode,
+    Nothing,
     Value,
     class_key,
     merge_modes,
@@ -110,9 +109,9 @@ def _spread(resolver: Evaluator, node: ast.expr, scope: Scope, name: str) -> Ite
         return
     for binding in scope.bindings.get(node.id, ()):
         if isinstance(binding.value, ast.Call):
-            for value in resolver.evaluate(binding.value.func, scope):
-                if isinstance(value, Function):
-                    yield from _held_in(value.info.node, name)
+            makers = [v.info for v in resolver.evaluate(binding.value.func, scope) if isinstance(v, Function)]
+            for maker in sorted(makers, key=lambda info: (info.module.path, info.qualname)):
+                yield from _held_in(maker.node, name)
         if binding.value is not None:
             yield from _held_in(binding.value, name)
     yield from (v for target, v in _stored_in(scope.function.node, name) if ast.unparse(target.value) == node.id)
@@ -202,16 +201,20 @@ def told_mode(
     """The mode that a value says: by constant or by a driver's constant; UNKNOWN for anything else."""
     if isinstance(node, ast.Constant):
         return _by_constant(node.value, switch)
-    for value in resolver.evaluate(node, scope):
-        match value:
-            case External(dotted=dotted):
-                if dotted in switch.on:
-                    return Mode.AUTOCOMMIT
-                if dotted in switch.off or dotted in spec.constants:
-                    constant = spec.constants.get(dotted)
-                    return _by_constant(constant, switch) if constant is not None else Mode.TRANSACTION
-            case Class() | Instance():
-                return Mode.UNKNOWN
+    values = resolver.evaluate(node, scope)
+    return merge_modes(_mode_of(value, spec, switch) for value in values) if values else Mode.UNKNOWN
+
+
+def _mode_of(value: Value, spec: DriverSpec, switch: AutocommitSwitch) -> Mode:
+    if isinstance(value, Nothing):
+        return _by_constant(None, switch)
+    if not isinstance(value, External):
+        return Mode.UNKNOWN
+    if value.dotted in switch.on:
+        return Mode.AUTOCOMMIT
+    if value.dotted in switch.off or value.dotted in spec.constants:
+        constant = spec.constants.get(value.dotted)
+        return _by_constant(constant, switch) if constant is not None else Mode.TRANSACTION
     return Mode.UNKNOWN
 
 

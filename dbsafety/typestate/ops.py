@@ -26,6 +26,7 @@ from dbsafety.typestate.values import (
     Manager,
     Mode,
     Value,
+    externals,
     handles,
 )
 
@@ -101,7 +102,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
             ops.extend(_method_ops(resolver, call, scope, receiver, func.attr, weak=_several(receivers)))
         known = bool(receivers) or (func.attr in FILLING and _is_container(resolver.evaluate(func.value, place)))
     callees = resolver.evaluate(call.func, scope) if not known else frozenset()
-    for callee in callees:
+    for callee in (*externals(callees), *handles(callees), *_others(callees)):
         known = True
         match callee:
             case External(dotted=dotted):
@@ -129,6 +130,11 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         may_switch="autocommit" in name.lower() or "isolation" in name.lower(),
         owner=_unknown_owner(resolver, func, scope) if not known else None,
     )
+
+
+def _others(callees: frozenset[Value]) -> Iterator[Value]:
+    """The callees that cannot bring operations, whose order does not matter."""
+    return (callee for callee in callees if not isinstance(callee, External | Handle))
 
 
 def _unaliased(func: ast.expr, scope: Scope) -> tuple[ast.expr, Scope]:
@@ -165,10 +171,8 @@ def _unknown_owner(resolver: Evaluator, func: ast.expr, scope: Scope) -> ClassIn
     """The class of `self` when an unknown method of it (from a base outside the project) is called."""
     if not isinstance(func, ast.Attribute):
         return None
-    for value in resolver.evaluate(func.value, scope):
-        if isinstance(value, Instance) and has_unknown_base(resolver, value.info):
-            return value.info
-    return None
+    owners = (value.info for value in resolver.evaluate(func.value, scope) if isinstance(value, Instance))
+    return min((cls for cls in owners if has_unknown_base(resolver, cls)), key=lambda cls: cls.key, default=None)
 
 
 def _method_ops(

@@ -21,6 +21,7 @@ from dbsafety.typestate.values import (
     Key,
     Mode,
     Value,
+    handles,
     param_key,
 )
 
@@ -33,6 +34,11 @@ _PLAIN = (ast.Constant, ast.JoinedStr, ast.Compare, ast.BinOp, ast.UnaryOp, ast.
 
 def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[Value]:
     """What the parameter `name` of `function` may be."""
+    return _joined(resolver, function, name, _alone(resolver, function, name))
+
+
+def _alone(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[Value]:
+    """What the parameter may be, whatever stands beside it."""
     if function.self_name == name and function.cls is not None and not _is_static(function):
         cls = function.cls
         return frozenset((Class(cls),)) if _is_class_method(function) else frozenset((Instance(cls),))
@@ -44,7 +50,7 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
     found = annotated(resolver, argument.annotation, outer, key)
     arguments = list(_passed(resolver, function, name))
     if found:
-        return _joined(resolver, function, name, _with_modes(found, arguments))
+        return _with_modes(found, arguments)
     passed: set[Value] = set()
     for value in arguments:
         if isinstance(value, Handle):
@@ -54,11 +60,10 @@ def parameter(resolver: Evaluator, function: FunctionInfo, name: str) -> frozens
         elif isinstance(value, (Instance, Function, Class)):
             passed.add(value)
     if passed:
-        return _joined(resolver, function, name, frozenset(passed))
+        return frozenset(passed)
     if not resolver.is_final():
         return EMPTY
-    guessed = by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
-    return _joined(resolver, function, name, guessed)
+    return by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
 
 
 def _with_modes(found: frozenset[Value], arguments: list[Value]) -> frozenset[Value]:
@@ -78,9 +83,8 @@ def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: froz
     for other in others:
         if other not in _CONNECTION_NAMES:
             continue
-        found = resolver.parameter(function, other)
-        for handle in found:
-            if isinstance(handle, Handle) and handle.kind is HandleKind.CONNECTION:
+        for handle in handles(_alone(resolver, function, other)):
+            if handle.kind is HandleKind.CONNECTION:
                 return frozenset(
                     v.moved(handle.key) if isinstance(v, Handle) and v.driver == handle.driver else v for v in values
                 )

@@ -20,7 +20,7 @@ from dbsafety.typestate.effects import Effects, Transfer
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.guards import Predicate, holds
 from dbsafety.typestate.relation import EXIT_OF, Exit, Relations, Start, Subject
-from dbsafety.typestate.values import External
+from dbsafety.typestate.values import externals
 
 BUDGET = 20_000
 """Nodes of one search; beyond it nothing is known."""
@@ -264,13 +264,12 @@ class Search:
                 if isinstance(handler, ast.ExceptHandler) and handler.name == expression.id:
                     return kind
         called = expression.func if isinstance(expression, ast.Call) else expression
-        for value in self.frame.resolver.evaluate(called, self.frame.scope):
-            if isinstance(value, External):
-                if value.dotted in ("SystemExit", "KeyboardInterrupt", "GeneratorExit"):
-                    return Raised.BASE
-                error = self.frame.resolver.table.error(value.dotted)
-                if error is not None and error[0].name == self.spec.name:
-                    return Raised.DB
+        for value in externals(self.frame.resolver.evaluate(called, self.frame.scope)):
+            if value.dotted in ("SystemExit", "KeyboardInterrupt", "GeneratorExit"):
+                return Raised.BASE
+            error = self.frame.resolver.table.error(value.dotted)
+            if error is not None and error[0].name == self.spec.name:
+                return Raised.DB
         return Raised.OTHER
 
     def _test(self, node: Node, step: Step, test: ast.expr) -> Iterator[Node]:

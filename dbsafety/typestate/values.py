@@ -180,8 +180,18 @@ class Evaluator(Protocol):
 
 def handles(values: Iterable[Value]) -> tuple[Handle, ...]:
     """The handles among `values`, in a fixed order."""
-    found = [value for value in values if isinstance(value, Handle)]
-    return tuple(sorted(found, key=lambda h: (h.key, h.kind.value, h.driver, h.mode.value, h.confidence.value)))
+    return tuple(sorted((value for value in values if isinstance(value, Handle)), key=_rank))
+
+
+def externals(values: Iterable[Value]) -> tuple[External, ...]:
+    """The names from outside the project among `values`, in a fixed order."""
+    found = [value for value in values if isinstance(value, External)]
+    return tuple(sorted(found, key=lambda value: (value.dotted, value.near)))
+
+
+def _rank(handle: Handle) -> tuple[object, ...]:
+    told = (handle.key, handle.kind.value, handle.driver, handle.mode.value, handle.confidence.value)
+    return (*told, handle.pooled, handle.savepoint, handle.server_side, handle.enters.value if handle.enters else "")
 
 
 def from_other_module(value: Value) -> Value:

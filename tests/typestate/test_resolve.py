@@ -135,3 +135,38 @@ def test_cycles_end() -> None:
         found
     """)
     assert cyclic.handle("found") == ("psycopg2", "connection", "global", "transaction")
+
+
+def test_parameters_named_like_connections_that_are_both_given_cursors() -> None:
+    copying = Module("""
+        import psycopg2
+        def copy(conn, connection):
+            conn.execute("SELECT 1"), connection.execute("SELECT 2")
+        def go(one: "psycopg2.extensions.connection"):
+            copy(one.cursor(), one.cursor())
+    """)
+    assert copying.handle("conn", "copy") == ("psycopg2", "cursor", "param", "transaction")
+    assert copying.handle("connection", "copy") == ("psycopg2", "cursor", "param", "transaction")
+
+
+@pytest.mark.parametrize(
+    ("level", "mode"),
+    [
+        ("ISOLATION_LEVEL_AUTOCOMMIT if flag else ISOLATION_LEVEL_DEFAULT", "unknown"),
+        ("ISOLATION_LEVEL_DEFAULT if flag else ISOLATION_LEVEL_AUTOCOMMIT", "unknown"),
+        ("ISOLATION_LEVEL_DEFAULT if flag else ISOLATION_LEVEL_SERIALIZABLE", "transaction"),
+        ("flag", "unknown"),
+    ],
+)
+def test_a_mode_that_may_be_either_is_unknown(level: str, mode: str) -> None:
+    switching = Module(f"""
+        import psycopg2
+        from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT, ISOLATION_LEVEL_DEFAULT
+        from psycopg2.extensions import ISOLATION_LEVEL_SERIALIZABLE
+        def work(flag):
+            level = {level}
+            conn = psycopg2.connect("")
+            conn.set_isolation_level(level)
+            conn
+    """)
+    assert switching.handle("conn", "work") == ("psycopg2", "connection", "local", mode)
