@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dbsafety.drivers.spec import DriverSpec
+from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, Scope
 from dbsafety.flow.graph import StepKind
 from dbsafety.rules.atomic import blocks, calls_inside
@@ -16,10 +16,13 @@ from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.relation import Start, Subject
+from dbsafety.typestate.search import Node, Search
 from dbsafety.typestate.values import Class, External, Function, Handle, Instance, Key, handles, param_key
 
 _DEPTH = 6
 """Calls of project functions that are followed to a slow one."""
+_SENDING = frozenset({"bulk_insert_mappings", "bulk_save_objects", "bulk_update_mappings", "flush"})
+"""Methods of a session that send what was given to it, with no text."""
 _LINKS = 8
 """Attributes, variables and calls that are followed to where an object was made."""
 
@@ -88,12 +91,11 @@ class Waits:
             step = search.steps[node.step]
             if step.kind is not StepKind.CALL or not isinstance(step.node, ast.Call) or id(step.node) in seen:
                 continue
-            if not _waits_for_commit(node.state) or not any(step.node is call for call in calls):
+            if node.state.tx is not Tx.OPEN or not any(step.node is call for call in calls):
                 continue
-            slow = self._under(view.info, step.node, search.subject, node.state, _DEPTH)
-            write = next((b for b, a in pairwise(search.path(node)) if a.state.dirty and not b.state.dirty), None)
-            written = search.steps[write.step].node if write is not None else None
-            if slow is not None and isinstance(written, ast.Call):
+            written = _written(search, node) if node.state.dirty else _flushed(view, search, node)
+            slow = self._under(view.info, step.node, search.subject, node.state._replace(dirty=True), _DEPTH)
+            if slow is not None and written is not None:
                 seen.add(id(step.node))
                 yield self._wait(view, step.node, slow, written, key, handle)
 
@@ -125,7 +127,8 @@ class Waits:
         frame = self.view.summaries.frame(function)
         for call in function.calls:
             facts = frame.call(call)
-            if any(op.key == key and op.statement.writes for op in facts.ops) or facts.targets:
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            if any(op.key == key and (op.statement.writes or name in _SENDING) for op in facts.ops) or facts.targets:
                 return spec.aborts or spec.keeps_lock
         return False
 
@@ -252,6 +255,33 @@ class Waits:
             annotations = (a.annotation for a in function.parameters if a.arg == name and a.annotation is not None)
             for annotation in annotations:
                 yield from self._dotted(annotation, binding.scope, depth + 1)
+
+
+def _written(search: Search, node: Node) -> ast.Call | None:
+    """The call that wrote first on the way to the node."""
+    write = next((b for b, a in pairwise(search.path(node)) if a.state.dirty and not b.state.dirty), None)
+    written = search.steps[write.step].node if write is not None else None
+    return written if isinstance(written, ast.Call) else None
+
+
+def _flushed(view: FunctionView, search: Search, node: Node) -> ast.Call | None:
+    """The last call on the way to the node that sends what was given to a session: `flush` behind an `add`."""
+    waiting, sent = False, None
+    for point in search.path(node):
+        call = search.steps[point.step].node
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        for op in view.frame.call(call).ops:
+            spec = op.spec.handles.get(op.handle.kind)
+            method = spec.methods.get(call.func.attr) if spec is not None and op.key == search.subject.key else None
+            if method is None:
+                continue
+            waiting = waiting or method.writes
+            if waiting and op.effect is Effect.EXECUTE and call.func.attr in _SENDING:
+                sent = call
+            if op.effect in (Effect.COMMIT, Effect.ROLLBACK):
+                waiting, sent = False, None
+    return sent
 
 
 def _waits_for_commit(state: State) -> bool:
