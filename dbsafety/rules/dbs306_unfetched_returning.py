@@ -2,7 +2,7 @@
 
 ## What it finds
 An INSERT, UPDATE or DELETE with RETURNING on a cursor that is still there, and a commit that is reached before anybody
-has fetched its rows: `commit()`, `COMMIT` as text, the end of `with conn:`, `executescript`.
+has fetched its rows: `commit()`, `COMMIT` as text, the end of `with conn:`.
 
 It is quiet when the cursor was used in any way in between, was closed or bound anew, when no name holds it (it is then
 dropped at once), after a rollback, and when the connection commits by itself.

@@ -69,7 +69,7 @@ def _commit_after(
 
 
 def _commits(view: FunctionView, step: Step, key: Key) -> ast.Call | ast.withitem | None:
-    """The commit at the step, by a method, by text, by `executescript`, or by leaving a block."""
+    """The commit at the step, by a method, by text, or by leaving a block."""
     node = step.node
     if step.kind is StepKind.CALL and isinstance(node, ast.Call):
         return node if any(op.key == key and _is_commit(op) for op in view.frame.call(node).ops) else None
@@ -80,15 +80,16 @@ def _commits(view: FunctionView, step: Step, key: Key) -> ast.Call | ast.withite
 
 
 def _is_commit(op: Op) -> bool:
-    return op.effect in (Effect.COMMIT, Effect.SCRIPT) or op.statement.verb is Verb.COMMIT
+    """Whether the method or the text commits; `executescript`, which does too, is another rule's business."""
+    return op.effect is Effect.COMMIT or (op.effect is Effect.EXECUTE and op.statement.verb is Verb.COMMIT)
 
 
 def _ends(view: FunctionView, step: Step, key: Key) -> bool:
-    """Whether the transaction ends here otherwise: a rollback resets the statement."""
+    """Whether the transaction ends here otherwise; a rollback resets the statement."""
     if step.kind is not StepKind.CALL or not isinstance(step.node, ast.Call):
         return False
     ops = view.frame.call(step.node).ops
-    ending = (Effect.ROLLBACK, Effect.CLOSE, Effect.UNKNOWN)
+    ending = (Effect.ROLLBACK, Effect.CLOSE, Effect.SCRIPT, Effect.UNKNOWN)
     return any(op.key == key and (op.effect in ending or op.statement.verb is Verb.ROLLBACK) for op in ops)
 
 
