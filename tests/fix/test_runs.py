@@ -179,8 +179,7 @@ def read(key):
         return rows.fetchall()  # done
 
 
-if __name__ == "__main__":
-    print(read(sys.argv[1]))
+MODE = sys.argv[1:]
 """
 WITH, WITH_CLOSING = "with sqlite3.connect(PLACE, timeout=5.0)", "with closing(sqlite3.connect(PLACE, timeout=5.0))"
 AFTER = (
@@ -192,7 +191,7 @@ LAYOUTS: dict[str, Callable[[str], bytes]] = {
     "plain": str.encode,
     "CRLF": lambda text: text.replace("\n", "\r\n").encode(),
     "CR": lambda text: text.rstrip("\n").replace("\n", "\r").encode(),
-    "mixed newlines": lambda text: re.sub(r"(def|rows|if)(.*)\n", r"\1\2\r\n", text).encode(),
+    "mixed newlines": lambda text: re.sub(r"(def|rows|MODE)(.*)\n", r"\1\2\r\n", text).encode(),
     "tabs": lambda text: text.replace("    ", "\t").encode(),
     "three blanks": lambda text: text.replace("    ", "   ").encode(),
     "byte order mark": lambda text: codecs.BOM_UTF8 + text.encode(),
