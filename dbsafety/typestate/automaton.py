@@ -131,13 +131,12 @@ def _execute(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
 
 
 def _script(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
-    """What is pending is committed first; each statement is then final at once, unless the text begins a transaction
-    and does not end it (C8a).
+    """What is pending is committed first; each statement is then final at once, also when a later one fails, unless the
+    text begins a transaction and does not end it (C8a).
     """
     outcome = _commit(spec, state)
-    if statement.verb is not Verb.BEGIN:
-        return outcome
-    return Outcome(tuple(_open(after) for after in outcome.normal), outcome.raised, outcome.seen)
+    ended = tuple(_open(after) if statement.verb is Verb.BEGIN else after for after in outcome.normal)
+    return Outcome(ended, tuple((Raised.DB, after) for after in ended), outcome.seen)
 
 
 def _aborting(state: State, verb: Verb) -> Outcome:

@@ -102,6 +102,20 @@ class TestSqlite:
         (begun,) = run(SQLITE3, "BEGIN", AUTO).normal
         assert failed(run(SQLITE3, "INSERT INTO item VALUES (1)", begun)) == [Tx.FAILED]
 
+    @pytest.mark.parametrize("state", [IDLE, OPEN, OPEN._replace(dirty=True)])
+    def test_a_script_commits_first_and_leaves_open_what_it_begins(self, state: State) -> None:  # C8a
+        def script(sql: str) -> Outcome:
+            return perform(SQLITE3, Effect.SCRIPT, state, classify(sql))
+
+        for sql in ("DELETE FROM item; DELETE FROM log", "BEGIN; DELETE FROM item; COMMIT", "{}"):
+            outcome = script(sql)
+            assert (outcome.normal, failed(outcome)) == ((IDLE,), [Tx.IDLE])
+        assert script("BEGIN; DELETE FROM item").normal == (OPEN,)
+
+    def test_a_script_stores_the_half_of_a_failed_transaction(self) -> None:  # C5a, C8a
+        assert perform(SQLITE3, Effect.SCRIPT, FAILED._replace(dirty=True)).seen is Seen.COMMIT
+        assert perform(SQLITE3, Effect.SCRIPT, FAILED).seen is None
+
 
 def test_an_unbound_name_raises_something_else() -> None:
     outcome = perform(PSYCOPG2, Effect.ROLLBACK, State(Tx.UNBOUND))
