@@ -39,7 +39,11 @@ CATALOGUE = """
     DBS208 slow-call-in-transaction          warning off
     DBS209 second-connection-while-dirty     warning off
     DBS301 stale-lastrowid                   error   on
+    DBS302 check-then-insert                 warning on
     DBS303 error-matched-by-text             warning off
+    DBS304 cte-write-not-in-transaction      warning off
+    DBS305 executescript-commits-pending     warning on
+    DBS306 unfetched-returning                warning off
     DBS901 or-ignore-hides-constraints       info    off
     DBS902 autocommit-for-multi-statement    info    off
 """
@@ -56,6 +60,7 @@ def test_every_code_of_the_catalogue_is_there_as_promised(capsys: pytest.Capture
         if code in shown
     }
     assert found == promised
+    assert promised.keys() == shown.keys()
     assert {code: shown[code]["implemented"] for code in promised} == dict.fromkeys(promised, True)
 
 
