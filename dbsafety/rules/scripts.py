@@ -37,7 +37,7 @@ def scripts(view: FunctionView) -> Iterator[Script]:
         if op.effect is not Effect.SCRIPT or op.weak or step is None or _commits_nothing(view.module, op.key):
             continue
         search = view.follow(op.handle, op.key)
-        if search.over_budget or is_private(view.module, op.key):
+        if search.over_budget or is_private(view.module, op.key) or _must_stand_alone(op):
             continue
         nodes = [n for n in search.parents if n.step == step.index and n.flight is None and n.state.tx is Tx.OPEN]
         nodes.sort(key=lambda node: not node.state.dirty)
@@ -51,6 +51,11 @@ def scripts(view: FunctionView) -> Iterator[Script]:
 def _commits_nothing(module: ModuleView, key: Key) -> bool:
     """Whether the connection is opened with the `autocommit` of Python 3.12: there nothing is committed first."""
     return any(keyword.arg == "autocommit" for _, call in openings_of(module, key) for keyword in call.keywords)
+
+
+def _must_stand_alone(op: Op) -> bool:
+    """Whether the text is what SQLite does not run in a transaction (VACUUM, PRAGMA): the commit is meant."""
+    return all(part.verb is Verb.OTHER for part in statements(op.sql))
 
 
 def _cause(search: Search, end: Node) -> ast.AST | None:
