@@ -90,10 +90,12 @@ def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each call whose connection does not come back on some way."""
     if isinstance(view.info.node, ast.Module):
         return
-    for loan in loans(view):
+    reported: set[int] = set()
+    for loan in sorted(loans(view), key=lambda loan: -loan.op.handle.confidence.rank):
         loss = loss_of(view, loan)
-        if loss is None or (view.module.is_script and view.name == "main"):
+        if loss is None or id(loan.call) in reported or (view.module.is_script and view.name == "main"):
             continue
+        reported.add(id(loan.call))
         spec, confidence = loan.op.spec, loan.op.handle.confidence
         plan, refusal = plan_giving_back(view, loan)
         yield RULE.at(
