@@ -66,8 +66,15 @@ class Waits:
         self._slow: dict[int, str] = {}
         self._within: dict[int, _Slow | None] = {}
 
-    def all(self) -> Iterator[Wait]:
-        """One for each call and connection, in source order."""
+    def all(self) -> Iterator[tuple[Wait, ...]]:
+        """The waits of each function, connection and first write, in source order."""
+        groups: dict[tuple[str, Key, int], list[Wait]] = {}
+        for wait in self._each():
+            groups.setdefault((wait.view.name, wait.key, id(wait.write)), []).append(wait)
+        for group in groups.values():
+            yield tuple(sorted(group, key=lambda wait: (wait.call.lineno, wait.call.col_offset)))
+
+    def _each(self) -> Iterator[Wait]:
         for view in self.view.functions:
             calls = [call for call, _ in view.calls() if self._reached(view.info, call) is not None]
             if not calls:

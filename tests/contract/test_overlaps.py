@@ -53,3 +53,9 @@ def test_the_page_and_the_files_say_the_same() -> None:
     assert pairs == told
     assert sum(map(len, table().values())) == 17
     assert {code for pair in told for code in pair} <= all_codes()
+
+
+def test_one_transaction_under_slow_calls_is_one_finding() -> None:
+    source = (ROOT / "tests" / "fixtures" / "rules" / "dbs208" / "flagged_aiosqlite.py").read_text(encoding="utf-8")
+    (found,) = check_source(source, path="app.py", settings=Settings(select=("DBS208",)))
+    assert [step.note for step in found.related] == ["DBS208: `asyncio.sleep(…)` waits in it, too"]
