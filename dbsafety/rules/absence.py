@@ -110,7 +110,8 @@ class _Walk:
             case _:
                 return place.names
         stored = {n.id for target in targets for n in _nodes(target, ast.Name) if isinstance(n.ctx, ast.Store)}
-        return place.names | stored if self._holds(value, place) else place.names - stored
+        computed = isinstance(value, ast.BinOp)  # the difference of two sets tells nothing of the row
+        return place.names | stored if self._holds(value, place) and not computed else place.names - stored
 
     def _holds(self, node: ast.AST, place: _Place) -> bool:
         """Whether the expression holds something of what was read."""
