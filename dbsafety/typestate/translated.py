@@ -9,7 +9,7 @@ from dbsafety.facts.scopes import ClassInfo, FunctionInfo, Scope
 from dbsafety.typestate.attributes import ancestry
 from dbsafety.typestate.frame import Frame
 from dbsafety.typestate.summaries import Summaries
-from dbsafety.typestate.values import Class, Evaluator
+from dbsafety.typestate.values import Class, Evaluator, Function
 
 _REACH = 60
 """Functions that are looked into; beyond it the clause is taken to meet the error."""
@@ -32,12 +32,14 @@ def may_meet(summaries: Summaries, frame: Frame, attempt: ast.Try, handler: ast.
         function = pending.pop()
         if id(function) in seen:
             continue
-        if len(seen) >= _REACH or function.decorators:
+        if len(seen) >= _REACH:
             return True
         seen.add(id(function))
         if _translates(frame.resolver, function.node, function.scope, names):
             return True
         pending.extend(target.info for target in summaries.frame(function).targets())
+        around = (v for d in function.decorators for v in frame.resolver.evaluate(_called_in(d), function.scope))
+        pending.extend(value.info for value in around if isinstance(value, Function))
     return False
 
 
@@ -69,6 +71,10 @@ def _translates(resolver: Evaluator, node: ast.AST, scope: Scope, names: set[str
     handlers = (part for part in ast.walk(node) if isinstance(part, ast.ExceptHandler))
     raised = (part.exc for handler in handlers for part in ast.walk(handler) if isinstance(part, ast.Raise))
     return any(_is_one_of(resolver, error, scope, names) for error in raised if error is not None)
+
+
+def _called_in(decorator: ast.expr) -> ast.expr:
+    return decorator.func if isinstance(decorator, ast.Call) else decorator
 
 
 def _is_one_of(resolver: Evaluator, error: ast.expr, scope: Scope, names: set[str]) -> bool:
