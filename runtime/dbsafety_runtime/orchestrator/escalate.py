@@ -21,11 +21,7 @@ LONGEST_WAIT: Final = 900.0
 PUT: Final = "INSERT INTO outbox (key, task_id, kind, body) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
 HAS_CREATE: Final = "SELECT 1 FROM outbox WHERE task_id = ? AND kind = 'create'"
 # A row whose time lies beyond the longest wait was written before the clock was set back.
-DUE: Final = """
-SELECT outbox.id, key, task_id, kind, body, tries, github_ref, issue_type, target
-FROM outbox JOIN tasks ON tasks.id = task_id
-WHERE state = 'waiting' AND (outbox.next_at <= ?1 OR outbox.next_at > ?1 + 3600) ORDER BY outbox.id LIMIT 20
-"""
+DUE: Final = "SELECT * FROM message WHERE next_at <= ?1 OR next_at > ?1 + 3600 ORDER BY id LIMIT 20"
 SENT: Final = "UPDATE outbox SET state = 'sent', tries = tries + 1, last_error = NULL WHERE id = ?"
 LATER: Final = "UPDATE outbox SET tries = tries + 1, next_at = ?, last_error = ? WHERE id = ?"
 
@@ -112,6 +108,7 @@ class Message(NamedTuple):
     ref: str | None
     issue_type: str
     target: str
+    next_at: float
 
 
 class Outbox:

@@ -9,13 +9,7 @@ from typing import Final, NamedTuple
 from dbsafety_runtime.storage.lite import LiteStore
 
 # An issue counts once it needed treatment: neither a symptom of another one, nor over before anybody acted.
-TREATED: Final = """
-SELECT coalesce(resolution, ''), false_alarm,
-  (SELECT phase FROM attempts WHERE task_id = tasks.id ORDER BY attempt DESC LIMIT 1),
-  EXISTS (SELECT 1 FROM outbox WHERE task_id = tasks.id AND kind = 'create'),
-  max(0.0, coalesce(ended_at, first_seen) - first_seen)
-FROM tasks WHERE id > ? ORDER BY id
-"""
+TREATED: Final = "SELECT resolution, false_alarm, phase, escalated, seconds FROM treated WHERE id > ? ORDER BY id"
 
 
 class Row(NamedTuple):

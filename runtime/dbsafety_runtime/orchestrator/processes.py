@@ -106,12 +106,21 @@ def descends_from(pid: int, ancestors: frozenset[int]) -> bool:
         return False
 
 
-def orphans(manager: Manager, services: tuple[Service, ...]) -> dict[str, list[Process]]:
+def stranger_on(port: int | None, service: Service, held: Mapping[int, int]) -> int | None:
+    """Return who else than a service holds its port (0 where this user may not know), None when nobody does."""
+    holder = held.get(port) if port else None
+    own = holder is not None and descends_from(holder, frozenset({service.pid} - {0}))
+    return None if own else holder
+
+
+def orphans(manager: Manager) -> dict[str, list[Process]]:
     """Return, for each service, the processes that were started for it but do not belong to its present run."""
+    owners = {pid: owner for pid in psutil.pids() if (owner := manager.owner(pid))}
+    services = manager.services()  # asked afterwards: a run that has just begun is a present one
     current = frozenset(service.pid for service in services if service.pid)
-    names, found = {service.name for service in services}, dict[str, list[Process]]()
-    for pid in psutil.pids():
-        owner = manager.owner(pid)
-        if owner in names and not descends_from(pid, current) and (process := describe(pid)):
+    found: dict[str, list[Process]] = {}
+    for pid, owner in owners.items():
+        known = any(service.name == owner for service in services)
+        if known and not descends_from(pid, current) and (process := describe(pid)):
             found.setdefault(owner, []).append(process)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ def wave(programs: Sequence[Mapping[str, str]], suffix: str, state: Path) -> dic
             fleet.build(name, program)
     fleet.save("All services")
     with LocalHub() as hub, fleet:
-        work = orchestrator_of(settings_for(fleet, hub, state), fleet.manager)
+        # The memory limit is for a process of its own; this one may hold a whole test suite.
+        work = orchestrator_of(replace(settings_for(fleet, hub, state), memory_limit_mb=100_000), fleet.manager)
         try:
             work.refresh_knowledge()
             limit, outcome = time.monotonic() + WAVE_SECONDS, dict[str, str]()

@@ -16,7 +16,7 @@ from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
 from dbsafety_runtime.orchestrator.managers.unitfile import words
 from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Manager, Service, ServiceConfig, find
 from dbsafety_runtime.orchestrator.pages import wording
-from dbsafety_runtime.orchestrator.processes import descends_from, listeners, orphans
+from dbsafety_runtime.orchestrator.processes import listeners, orphans, stranger_on
 
 MISSING: Final = wording("missing")
 PORT_DOCUMENTED: Final = wording("port_documented")
@@ -152,7 +152,7 @@ def runtime_view(case: Case) -> Facts:
     """What runs and what lies around: orphans, a like-named neighbour of the missing path, or nothing wrong at all."""
     facts = Facts()
     issue = case.issue
-    for process in orphans(case.manager, case.manager.services()).get(issue.target, [])[:1]:
+    for process in orphans(case.manager).get(issue.target, [])[:1]:
         values = {"orphan_pid": str(process.pid), "orphan_started": repr(process.started)}
         facts.add(values, runtime_evidence("process", str(process.pid), process.command), SURE)
     old = missing_path(case)
@@ -178,8 +178,7 @@ def _port_is_held(case: Case, service: Service) -> bool:
     """Starting a service whose port somebody else holds would only fail again."""
     named = case.issue.facts.get("port", "")
     port = int(named) if named.isdigit() else configured_port(case.config)
-    holder = listeners().get(port) if port else None
-    return holder is not None and not descends_from(holder, frozenset({service.pid} - {0}))
+    return port is not None and stranger_on(port, service, listeners()) is not None
 
 
 def neighbours(path: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
@@ -83,14 +84,13 @@ class JournalDetector:
 
     def _issues(self, entries: Sequence[Facts]) -> Iterator[Issue]:
         statuses = {entry["UNIT"]: entry["EXIT_STATUS"] for entry in entries if entry["MESSAGE_ID"] == EXITED}
-        held: dict[int, int] | None = None
+        held = cache(self._sockets)  # asked once, and only when somebody says so
         for entry in entries:
             message, unit = entry["MESSAGE"], entry["UNIT"]
             if entry["MESSAGE_ID"] in (FAILED, SPAWN_FAILED) and unit.endswith(".service"):
                 yield self._failure(entry, unit, message, statuses.get(unit, ""))
             elif PORT_TAKEN.search(message) and (service := self._service(entry["_SYSTEMD_UNIT"])):
-                held = self._sockets() if held is None else held
-                yield from confirm(self._manager, service, message, held)
+                yield from confirm(self._manager, service, message, held())
 
     def _service(self, unit: str) -> Service | None:
         return find(self._manager, unit) if unit.endswith(".service") else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.managers.unitfile import words
 from dbsafety_runtime.orchestrator.model import Clock, Facts, Issue, Manager, Service, ServiceConfig
 from dbsafety_runtime.orchestrator.pages import wording
-from dbsafety_runtime.orchestrator.processes import descends_from, describe, listeners, orphans
+from dbsafety_runtime.orchestrator.processes import describe, listeners, orphans, stranger_on
 
 PORT_TAKEN: Final = wording("port_taken")
 PORT_NUMBER: Final = wording("port_number")
@@ -92,20 +92,19 @@ class ServiceDetector:
 
 def port_conflicts(manager: Manager) -> Iterator[Issue]:
     """Yield services that could not bind their port, whatever language says so, confirmed by the socket table."""
+    held = cache(listeners)  # asked once, and only when somebody says so
     for service in manager.services():
         if service.wanted and service.state in ("failed", "starting", "exited"):
             text = manager.log_tail(service.name)[-4096:]
             if PORT_TAKEN.search(text):
-                yield from confirm(manager, service, text, listeners())
+                yield from confirm(manager, service, text, held())
 
 
 def confirm(manager: Manager, service: Service, text: str, held: dict[int, int]) -> list[Issue]:
     """Return the conflict if somebody else really holds the port now; text alone may be old."""
     port = port_of(text, manager.config(service.name))
-    if port is None or port not in held:
-        return []
-    holder = held[port]
-    if holder and service.pid and descends_from(holder, frozenset({service.pid})):
+    holder = stranger_on(port, service, held)
+    if holder is None:
         return []
     process = describe(holder)
     facts: Facts = {"port": str(port), "holder_pid": str(holder), "holder_command": process.command if process else ""}
@@ -114,9 +113,9 @@ def confirm(manager: Manager, service: Service, text: str, held: dict[int, int])
 
 def stale_processes(manager: Manager) -> Iterator[Issue]:
     """Yield the services that are down while a process of an earlier run lives, which may be what keeps them down."""
-    services = manager.services()
+    found, services = orphans(manager), manager.services()
     down = {service.name for service in services if service.wanted and service.state in ("failed", "starting")}
-    for name, processes in orphans(manager, services).items():
+    for name, processes in found.items():
         if name in down:
             oldest = min(processes, key=lambda process: process.started)
             facts = {"pid": str(oldest.pid), "started": repr(oldest.started), "command": oldest.command}

@@ -68,3 +68,13 @@ CREATE TABLE outbox (
 CREATE TABLE cursor (source text PRIMARY KEY, position text NOT NULL, at real NOT NULL) STRICT;
 
 CREATE TABLE control (name text PRIMARY KEY, value text NOT NULL, at real NOT NULL) STRICT;
+
+-- What is to be sent to GitHub, with what its task says about it.
+CREATE VIEW message AS SELECT outbox.id, key, task_id, kind, body, tries, github_ref, issue_type, target, outbox.next_at
+  FROM outbox JOIN tasks ON tasks.id = task_id WHERE state = 'waiting';
+
+-- Tasks as the figures see them: the phase of the last fix attempt, whether a human was asked, seconds until the end.
+CREATE VIEW treated AS SELECT id, coalesce(resolution, '') AS resolution, false_alarm,
+  (SELECT phase FROM attempts WHERE task_id = tasks.id ORDER BY attempt DESC LIMIT 1) AS phase,
+  EXISTS (SELECT 1 FROM outbox WHERE task_id = tasks.id AND kind = 'create') AS escalated,
+  max(0.0, coalesce(ended_at, first_seen) - first_seen) AS seconds FROM tasks;
