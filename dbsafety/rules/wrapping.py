@@ -22,7 +22,7 @@ def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | 
     target = statement.targets[0]
     if not isinstance(target, ast.Name):
         return None, "the connection is not kept in a variable"
-    if op.spec.is_async or view.cfg.is_async:
+    if op.spec.is_async:
         return None, "asynchronous code needs `async with`"
     ops = [(node, other) for node, other in view.ops(op.key) if not other.opens]
     refusal = _refusal(view, ops, op, statement, target.id)

@@ -166,9 +166,11 @@ def _fate(finding: Finding, fixed: FileFix) -> str:
     """What became of a finding: "fixed", or why not."""
     if any((one.code, one.span.line) == (finding.code, finding.span.line) for one in fixed.outcome.applied):
         return "fixed"
+    if finding.fix is None and not finding.fix_refusal:
+        return "found; the rule has no fix"
     here = finding.code, finding.scope
     same = (one for one in fixed.outcome.refused if (one.finding.code, one.finding.scope) == here)
-    return next((f"refused: {one.reason}" for one in same), "gone with another fix, or without one")
+    return next((f"refused: {one.reason}" for one in same), "gone with another fix")
 
 
 def broken(old: bytes, new: bytes, findings: Iterable[Finding]) -> Iterator[str]:

@@ -26,6 +26,12 @@ PAIRS = (
         ),
     ),
     Pair(
+        "fix_coroutine",
+        "sqlite3",
+        ("CREATE TABLE item (name TEXT)",),
+        (Call("count", "asyncio.run(count(address))", OPEN, breaks=GONE),),
+    ),
+    Pair(
         "fix_slot",
         "psycopg",
         ("CREATE TABLE item (name text)", "INSERT INTO item VALUES ('known')"),
