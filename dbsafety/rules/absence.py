@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from dbsafety.drivers.spec import HandleKind
 from dbsafety.flow.graph import EdgeKind, StepKind
 from dbsafety.rules.sending import Sent
 from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.values import handles
 
 _Node = TypeVar("_Node", bound=ast.AST)
 _ROWS = frozenset(
@@ -23,10 +25,13 @@ _LIMIT = 4_000
 
 
 class _Place(NamedTuple):
-    """A step, the names that hold what was read, whether the cursor still does, and the test that found nothing."""
+    """A step, the names that hold what was read, those of cursors that give it, whether the cursor that the SELECT was
+    sent on still does, and the test that found nothing.
+    """
 
     step: int
     names: frozenset[str]
+    cursors: frozenset[str]
     live: bool
     test: int
 
@@ -53,12 +58,14 @@ class _Walk:
         self.select = select
         self.inserts = inserts
         self.steps = view.cfg.steps
+        made = handles(view.resolver.evaluate(select.call, view.scope))
+        self.gives_cursor = any(handle.kind is HandleKind.CURSOR for handle in made)
 
     def run(self) -> Iterator[Absence]:
         start = self.view.step_of(self.select.call)
         if start is None:
             return
-        queue = deque(_Place(edge.target, frozenset(), True, -1) for edge in start.succ)
+        queue = deque(_Place(edge.target, frozenset(), frozenset(), live=True, test=-1) for edge in start.succ)
         seen = set(queue)
         found: set[int] = set()
         while queue and len(seen) < _LIMIT:
@@ -78,7 +85,7 @@ class _Walk:
         if step.kind is StepKind.CALL and isinstance(step.node, ast.Call) and self._replaces(step.node):
             place = place._replace(live=False)
         if step.kind is StepKind.BIND and step.node is not None:
-            place = place._replace(names=self._bound(step.node, place))
+            place = self._bound(step.node, place)
         absent = self._absent_when(step.node, place) if step.kind is StepKind.TEST else None
         for edge in step.succ:
             if absent is None or edge.kind not in (EdgeKind.TRUE, EdgeKind.FALSE):
@@ -93,8 +100,8 @@ class _Walk:
         same = ast.unparse(call.func.value) == self.select.cursor
         return same and call is not self.select.call and call.func.attr.startswith("execute")
 
-    def _bound(self, node: ast.AST, place: _Place) -> frozenset[str]:
-        """The names that hold what was read, after a binding."""
+    def _bound(self, node: ast.AST, place: _Place) -> _Place:
+        """The place behind a binding."""
         match node:
             case ast.Assign(targets=targets, value=value):
                 pass
@@ -108,17 +115,21 @@ class _Walk:
             case ast.withitem(context_expr=value, optional_vars=ast.expr() as target):
                 targets = [target]
             case _:
-                return place.names
+                return place
         stored = {n.id for target in targets for n in _nodes(target, ast.Name) if isinstance(n.ctx, ast.Store)}
-        computed = isinstance(value, ast.BinOp)  # the difference of two sets tells nothing of the row
-        return place.names | stored if self._holds(value, place) and not computed else place.names - stored
+        names, cursors = place.names - stored, place.cursors - stored
+        if not self._holds(value, place):
+            return place._replace(names=names, cursors=cursors)
+        if self.gives_cursor and _awaited(value) is self.select.call:
+            return place._replace(names=names, cursors=cursors | stored)
+        return place._replace(names=names | stored, cursors=cursors)
 
     def _holds(self, node: ast.AST, place: _Place) -> bool:
         """Whether the expression holds something of what was read."""
         return any(self._is_read(part, place) for part in ast.walk(node))
 
     def _is_read(self, part: ast.AST, place: _Place) -> bool:
-        if part is self.select.call or (isinstance(part, ast.Name) and part.id in place.names):
+        if part is self.select.call or (isinstance(part, ast.Name) and part.id in place.names | place.cursors):
             return True
         is_name = isinstance(part, ast.Name | ast.Attribute)
         return is_name and place.live and self.select.cursor != "" and ast.unparse(part) == self.select.cursor
@@ -152,7 +163,7 @@ class _Walk:
                 return self._gives(value, place) or (name == "rowcount" and self._is_read(value, place))
             case ast.Name(id=name):
                 return name in place.names
-        return node is self.select.call
+        return node is self.select.call and not self.gives_cursor
 
 
 def _says(operator: ast.cmpop, right: ast.expr) -> bool | None:
@@ -171,6 +182,10 @@ def _says(operator: ast.cmpop, right: ast.expr) -> bool | None:
         case ((ast.Eq() | ast.NotEq()), ast.List(elts=[]) | ast.Tuple(elts=[])):
             return isinstance(operator, ast.Eq)
     return None
+
+
+def _awaited(node: ast.expr) -> ast.expr:
+    return node.value if isinstance(node, ast.Await) else node
 
 
 def _nodes(node: ast.AST, kind: type[_Node]) -> Iterable[_Node]:

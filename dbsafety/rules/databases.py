@@ -16,6 +16,10 @@ from dbsafety.typestate.values import External, Function, Key, handles
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
 _READ_ONLY = ("mode=ro", "immutable=1")
+_THREADED = (
+    *("threading", "concurrent", "multiprocessing", "flask", "fastapi", "django", "socketserver", "starlette"),
+    *("bottle", "celery", "cherrypy", "telebot", "tornado", "wsgiref"),
+)
 _CONCURRENT = ("threading", "concurrent", "multiprocessing", "asyncio", "flask", "fastapi", "django", "socketserver")
 
 
@@ -139,6 +143,13 @@ def places_of(module: ModuleView, key: Key) -> frozenset[Place]:
 def is_concurrent(module: ModuleView) -> bool:
     """Whether the module itself runs threads or serves requests, as far as its imports tell."""
     return bool({name.partition(".")[0] for name in module.index.imported}.intersection(_CONCURRENT))
+
+
+def has_threads(module: ModuleView) -> bool:
+    """Whether the module runs threads or processes, or serves requests in them: code that never waits for anything else
+    is interrupted there, and not by other tasks of an event loop.
+    """
+    return bool({name.partition(".")[0] for name in module.index.imported}.intersection(_THREADED))
 
 
 def _is_temporary(view: FunctionView, node: ast.expr, depth: int = 0) -> bool:

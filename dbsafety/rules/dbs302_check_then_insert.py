@@ -19,6 +19,8 @@ With `ON CONFLICT`, or `BEGIN IMMEDIATE`, none did.
 ## Example
 ```python
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 
 def remember(conn: sqlite3.Connection, name: str) -> None:
@@ -26,25 +28,45 @@ def remember(conn: sqlite3.Connection, name: str) -> None:
     if row is None:
         conn.execute("INSERT INTO item (name) VALUES (?)", (name,))
     conn.commit()
+
+
+def remember_all(path: str, names: list[str]) -> None:
+    def work(name: str) -> None:
+        with closing(sqlite3.connect(path, timeout=30.0)) as conn:
+            remember(conn, name)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, names))
 ```
 
 ## Use instead
 ```python
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 
 def remember(conn: sqlite3.Connection, name: str) -> None:
     conn.execute("INSERT INTO item (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
     conn.commit()
+
+
+def remember_all(path: str, names: list[str]) -> None:
+    def work(name: str) -> None:
+        with closing(sqlite3.connect(path, timeout=30.0)) as conn:
+            remember(conn, name)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, names))
 ```
 
 ## Fix
 None: `ON CONFLICT` needs a UNIQUE constraint, and without one the cure is a lock.
 
 ## Limits
-Whether somebody else writes to the table is not seen: scripts that run and end have low confidence, and SQLite files of
-programs without threads or requests medium. Helpers that look for the row or insert it by themselves, an INSERT behind
-an UPDATE that changed no row, and ORM objects are not looked at.
+Whether somebody else writes to the table is not seen: scripts that run and end have low confidence, and so have SQLite
+files where the module runs no threads and serves nobody; such findings are not shown by default. Helpers that look for
+the row or insert it by themselves, an INSERT behind an UPDATE that changed no row, and ORM objects are not looked at.
 """
 
 from __future__ import annotations
@@ -55,7 +77,7 @@ from dbsafety.facts.sql import Statement
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.absence import Absence, absences
-from dbsafety.rules.databases import is_concurrent
+from dbsafety.rules.databases import has_threads
 from dbsafety.rules.rivals import absorbs, has_one_actor, is_guarded, is_serializable
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.sending import Sent, sent_by
@@ -152,6 +174,5 @@ def _confidence(view: FunctionView, found: Absence) -> Confidence:
     if view.module.is_script or not view.name:
         return Confidence.LOW
     op = found.insert.op
-    if op is not None and op.spec.keeps_lock and not is_concurrent(view.module):
-        return confidence.at_most(Confidence.MEDIUM)
-    return confidence
+    alone = op is not None and op.spec.keeps_lock and not op.spec.is_async and not has_threads(view.module)
+    return Confidence.LOW if alone else confidence
