@@ -6,7 +6,7 @@ transaction and leaves the connection open. Also `with conn:` on a connection th
 
 It is quiet for psycopg 3 and aiosqlite, whose blocks close; when the connection is closed on some way through the
 function (one that an error skips is DBS204), returned, or kept in an attribute, a container or an exit handler; for
-pools, `:memory:`, `mode=ro` and a custom `factory`; in module-level code, and in a script that runs it once.
+pools, `:memory:`, `mode=ro` and a custom `factory`; in module-level code and in the `main` of a script.
 
 ## Why it matters
 The block looks like that of a file, but `conn.closed` is 0 behind it. On PostgreSQL the connection occupies a slot of
@@ -106,29 +106,12 @@ def _is_leak(view: FunctionView, found: Entered) -> bool:
     return not (
         op.handle.pooled
         or any(keyword.arg in _FACTORIES for keyword in call.keywords)
-        or (enclosing_loop(view, found.item.context_expr) is None and _runs_once(view))
+        or (view.module.is_script and view.name == "main" and enclosing_loop(view, found.item.context_expr) is None)
         or is_handed_on(view, op.key)
         or place_of(view, call) in (Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY)
         or is_kept_by_maker(view, call)
         or not stays_open(view, call, op.handle, op.key)
     )
-
-
-def _runs_once(view: FunctionView, depth: int = 3) -> bool:
-    """Whether a script calls the function once, from its `main` or its end, outside loops."""
-    if not view.module.is_script or depth == 0:
-        return False
-    sites = [
-        (caller, call)
-        for caller in view.module.functions
-        for call, facts in caller.calls()
-        if any(target.info is view.info for target in facts.targets)
-    ]
-    if any(enclosing_loop(caller, call) is not None for caller, call in sites):
-        return False
-    if view.name == "main":
-        return True
-    return len(sites) == 1 and (sites[0][0].name == "" or _runs_once(sites[0][0], depth - 1))
 
 
 def _harm(found: Entered) -> str:
