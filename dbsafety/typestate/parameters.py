@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from dbsafety.drivers.spec import DriverSpec, HandleKind
@@ -50,7 +50,8 @@ def _alone(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[
     found = annotated(resolver, argument.annotation, outer, key)
     arguments = list(_passed(resolver, function, name))
     if found:
-        return _with_modes(found, arguments)
+        # Without their modes yet, the arguments of a cycle would count as connections in transactions.
+        return _with_modes(found, arguments) if _tells_mode(arguments) or resolver.is_final() else EMPTY
     passed: set[Value] = set()
     for value in arguments:
         if isinstance(value, Handle):
@@ -64,6 +65,10 @@ def _alone(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[
     if not resolver.is_final():
         return EMPTY
     return by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
+
+
+def _tells_mode(arguments: Iterable[Value]) -> bool:
+    return any(isinstance(value, Handle) for value in arguments)
 
 
 def _with_modes(found: frozenset[Value], arguments: list[Value]) -> frozenset[Value]:

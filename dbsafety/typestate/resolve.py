@@ -50,7 +50,7 @@ class Resolver:
         self.table = memory.table
         self._memo: Store[tuple[int, int], frozenset[Value]] = memory.values
         self._fixpoint: Fixpoint[tuple[int, int], frozenset[Value]] = Fixpoint(
-            memory, memory.values, EMPTY, depth=_MAX_DEPTH, rounds=_ROUNDS
+            memory, memory.values, EMPTY, depth=_MAX_DEPTH, rounds=_ROUNDS, unsettled=EMPTY
         )
         self._too_many: set[tuple[int, int]] = set()
 
@@ -63,6 +63,11 @@ class Resolver:
         key = (id(node), id(scope))
         known = self._memo.shared.get(key)
         return known if known is not None else self._guarded(key, lambda: self._expression(node, scope))
+
+    @property
+    def exhausted(self) -> int:
+        """How many budgets were hit."""
+        return self._fixpoint.exhausted
 
     def is_final(self) -> bool:
         """Whether an answer that is empty so far will stay so: only then may something else take its place."""

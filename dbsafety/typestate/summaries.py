@@ -39,7 +39,7 @@ class Summaries:
     @property
     def exhausted(self) -> int:
         """How many budgets were hit."""
-        return self._over_budget + self._relations.exhausted
+        return self._over_budget + self._relations.exhausted + self._returns.exhausted + self.resolver.exhausted
 
     def give_up(self) -> None:
         """Count a search over the budget."""

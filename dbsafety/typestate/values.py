@@ -153,6 +153,10 @@ class Evaluator(Protocol):
     table: DriverTable
     program: Program
 
+    @property
+    def exhausted(self) -> int:
+        """How many budgets were hit."""
+
     def evaluate(self, node: ast.expr | None, scope: Scope) -> frozenset[Value]:
         """What `node` may be when evaluated in `scope`."""
 

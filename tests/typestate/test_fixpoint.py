@@ -18,11 +18,15 @@ NOTHING: Numbers = frozenset()
 class Puzzle:
     """Questions `0..n-1`; the answer to each is its own numbers and those of the questions it asks."""
 
-    def __init__(self, asks: Mapping[int, list[int]], own: Mapping[int, Numbers], *, depth: int = 100) -> None:
+    def __init__(
+        self, asks: Mapping[int, list[int]], own: Mapping[int, Numbers], *, depth: int = 100, rounds: int = 12
+    ) -> None:
         memory = Memory(Program())
         self.memory = memory
         self.store: Store[int, Numbers] = Store(memory)
-        self.fixpoint: Fixpoint[int, Numbers] = Fixpoint(memory, self.store, NOTHING, depth=depth, rounds=12)
+        self.fixpoint: Fixpoint[int, Numbers] = Fixpoint(
+            memory, self.store, NOTHING, depth=depth, rounds=rounds, unsettled=NOTHING
+        )
         self.asks, self.own = asks, own
         self.computed: list[int] = []
 
@@ -74,12 +78,47 @@ def test_a_cycle_of_which_nothing_is_known_takes_one_round() -> None:
     assert sorted(puzzle.computed) == [0, 1, 2]
 
 
-def test_too_many_open_questions_are_counted_and_hold_for_this_file_only() -> None:
-    puzzle = Puzzle({0: [1], 1: [2], 2: [3]}, {3: frozenset({7})}, depth=3)
-    assert puzzle.ask(0) == NOTHING
-    assert puzzle.fixpoint.exhausted == 1
+@pytest.mark.parametrize("first", range(30))
+def test_no_chain_is_too_deep(first: int) -> None:
+    puzzle = Puzzle({q: [q + 1] for q in range(29)}, {29: frozenset({7})}, depth=3)
+    assert puzzle.ask(first) == puzzle.ask(0) == {7}
+    assert puzzle.fixpoint.exhausted == 0
+    assert not puzzle.store.own
+
+
+def test_what_is_asked_too_deep_inside_a_cycle_is_counted_and_holds_for_this_file_only() -> None:
+    puzzle = Puzzle({0: [1], 1: [2], 2: [3], 3: [4], 4: [0]}, {0: frozenset({7})}, depth=3)
+    puzzle.ask(0)
+    assert puzzle.fixpoint.exhausted > 0
+    assert puzzle.memory.tainted
     assert not puzzle.store.shared
-    assert sorted(puzzle.store.own) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("first", range(20))
+def test_a_cycle_may_take_as_many_rounds_as_it_has_members(first: int) -> None:
+    asks = {q: [max(q - 1, 0), min(q + 1, 19)] for q in range(20)}
+    puzzle = Puzzle(asks, {19: frozenset({7})}, rounds=3)
+    assert puzzle.ask(first) == {7}
+    assert puzzle.fixpoint.exhausted == 0
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_guesses_of_a_cycle_are_made_at_once(first: str) -> None:
+    memory = Memory(Program())
+    store: Store[str, Numbers] = Store(memory)
+    fixpoint: Fixpoint[str, Numbers] = Fixpoint(memory, store, NOTHING, depth=9, rounds=9, unsettled=NOTHING)
+
+    def a() -> Numbers:
+        told = fixpoint.ask("b", b)
+        return frozenset({0}) if not told and fixpoint.is_final() else told
+
+    def b() -> Numbers:
+        told = fixpoint.ask("a", a)
+        return frozenset({1}) if not told and fixpoint.is_final() else told
+
+    fixpoint.ask(first, a if first == "a" else b)
+    assert (fixpoint.ask("a", a), fixpoint.ask("b", b)) == ({0}, {1})
+    assert not memory.tainted
 
 
 def test_what_never_settles_is_given_up() -> None:
@@ -99,7 +138,7 @@ def guessing(first: str) -> tuple[Numbers, Numbers]:
     """Two questions that need each other, of which `a` guesses where it is told nothing; `first` is asked first."""
     memory = Memory(Program())
     store: Store[str, Numbers] = Store(memory)
-    fixpoint: Fixpoint[str, Numbers] = Fixpoint(memory, store, NOTHING, depth=9, rounds=9)
+    fixpoint: Fixpoint[str, Numbers] = Fixpoint(memory, store, NOTHING, depth=9, rounds=9, unsettled=NOTHING)
 
     def a() -> Numbers:
         told = fixpoint.ask("b", b)
@@ -119,11 +158,14 @@ def test_a_guess_does_not_feed_its_own_cycle() -> None:
 def test_a_guess_is_made_where_the_cycle_says_nothing() -> None:
     memory = Memory(Program())
     store: Store[str, Numbers] = Store(memory)
-    fixpoint: Fixpoint[str, Numbers] = Fixpoint(memory, store, NOTHING, depth=9, rounds=9)
+    fixpoint: Fixpoint[str, Numbers] = Fixpoint(memory, store, NOTHING, depth=9, rounds=9, unsettled=NOTHING)
 
     def a() -> Numbers:
-        told = fixpoint.ask("b", lambda: fixpoint.ask("a", a))
+        told = fixpoint.ask("b", b)
         return frozenset({0}) if not told and fixpoint.is_final() else told
 
-    assert fixpoint.ask("a", a) == {0}
+    def b() -> Numbers:
+        return fixpoint.ask("a", a)
+
+    assert fixpoint.ask("a", a) == fixpoint.ask("b", b) == {0}
     assert store.shared == {"a": {0}, "b": {0}}
