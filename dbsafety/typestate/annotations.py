@@ -78,5 +78,19 @@ def _named(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) -> froze
             if known is not None:
                 driver, kind = known
                 mode = Mode.AUTOCOMMIT if driver.default_autocommit else Mode.TRANSACTION
+                if driver.keeps_lock and key.kind == "attr" and _begins(scope):
+                    mode = Mode.UNKNOWN
                 found.add(Handle(driver.name, kind, key, mode))
     return frozenset(found)
+
+
+def _begins(scope: Scope) -> bool:
+    """Whether the module sends BEGIN as text: what it keeps without having opened it may well commit by itself."""
+    body = scope.module_scope().function
+    texts = (
+        call.args[0] for info in (body.module.functions if body is not None else ()) for call in info.calls if call.args
+    )
+    return any(
+        isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value.lstrip()[:6].upper() == "BEGIN "
+        for text in texts
+    )
