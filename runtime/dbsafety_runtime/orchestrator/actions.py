@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psutil
 
@@ -180,27 +180,20 @@ CODE: Final[Mapping[str, Code]] = {
 }
 
 
-class Action(NamedTuple):
-    """What may be done: its arguments, what it touches, whether it can be undone or leaves nothing behind, and how."""
-
-    params: frozenset[str]
-    radius: str
-    reversible: bool
-    code: Code
+ACTIONS: Final[Mapping[str, Mapping[str, Any]]] = table("playbooks.toml")["action"]
+"""What each of them has to be told (`params`), what it touches (`radius`), and whether it is `reversible`."""
 
 
-ACTIONS: Final[Mapping[str, Action]] = {
-    name: Action(frozenset(entry["params"]), entry["radius"], entry["reversible"], CODE[name])
-    for name, entry in table("playbooks.toml")["action"].items()
-}
+def known(action: str, args: Collection[str]) -> bool:
+    """Say whether there is such an action that takes just these arguments."""
+    return action in CODE and set(args) == set(ACTIONS[action]["params"])
 
 
 def problems(manager: Manager, plan: Plan) -> list[str]:
     """Dry run: return why the plan cannot be carried out, step by step; nothing is changed."""
     found = []
     for step in plan.steps:
-        action = ACTIONS.get(step.action)
-        if action is None or set(step.args) != action.params:
+        if not known(step.action, step.args):
             found.append(f"{step.action} is no action with these arguments")
         elif reason := _checked(manager, step):
             found.append(f"{step.text()}: {reason}")
@@ -216,7 +209,7 @@ def _checked(manager: Manager, step: Step) -> str | None:
 
 def reversible(plan: Plan) -> bool:
     """Say whether every step can be undone or leaves nothing behind."""
-    return all(ACTIONS[step.action].reversible for step in plan.steps)
+    return all(ACTIONS[step.action]["reversible"] for step in plan.steps)
 
 
 def tokens(manager: Manager, plan: Plan) -> list[str | None]:

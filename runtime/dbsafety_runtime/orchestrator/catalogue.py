@@ -6,7 +6,7 @@ import string
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from dbsafety_runtime.orchestrator.actions import ACTIONS
+from dbsafety_runtime.orchestrator.actions import known
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step
 from dbsafety_runtime.orchestrator.pages import table
 
@@ -33,8 +33,7 @@ def load(entries: Sequence[Mapping[str, Any]]) -> dict[str, Recipe]:
     recipes = {entry["id"]: Recipe(**entry) for entry in entries}
     for recipe in recipes.values():
         for step in recipe.steps:
-            action = ACTIONS.get(step["action"])
-            if action is None or set(step) - {"action"} != action.params:
+            if not known(step["action"], set(step) - {"action"}):
                 raise RecipeError(f"recipe {recipe.id}: {step['action']} is no action with these arguments")
             names = {name for value in step.values() for _, name, _, _ in string.Formatter().parse(value) if name}
             if unknown := names - {*recipe.needs, "target"}:

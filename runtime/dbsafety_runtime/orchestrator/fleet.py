@@ -12,16 +12,13 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import psutil
 
 from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
 from dbsafety_runtime.orchestrator.model import ManagerError
 from dbsafety_runtime.orchestrator.pages import page, table
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 APP: Final = """
 import fcntl, os, pathlib, socket, sys, time
@@ -149,7 +146,7 @@ class Fleet:
             old.rename(new)
             self.save(f"Move {name} to the new platform folder")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Fleet:
         if self._keeper.stdin is not None:
             self._keeper.stdin.write("start\n")
         limit = time.monotonic() + 20

@@ -6,11 +6,8 @@ import json
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Fault = Callable[["Handler"], bool]
 
@@ -27,7 +24,7 @@ class LocalHub(ThreadingHTTPServer):
         self.faults: list[Fault] = []
         self.lock = threading.Lock()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LocalHub:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
         return self
 

@@ -190,11 +190,9 @@ class Orchestrator:
             self.detect()
             self._chores_due()
             self._sign_of_life()
-            while not self.stop.is_set():
-                self.dispatch()
-                left = started + self.settings.interval - time.monotonic()
-                if left <= 0:
-                    break
+            end = max(started + self.settings.interval, time.monotonic() + self.settings.interval / 2)
+            while not self.stop.is_set() and (left := end - time.monotonic()) > 0:
+                self.dispatch()  # also after a slow look there is time to work
                 self.stop.wait(min(TICK, left))
         gauges.CYCLES_SKIPPED.inc(max(0, int((time.monotonic() - started) / self.settings.interval) - 1))
 

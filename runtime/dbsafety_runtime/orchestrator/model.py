@@ -62,12 +62,8 @@ class Issue:
     @property
     def signature(self) -> str:
         """What makes two issues alike for learning: kind and message without target and paths."""
-        return f"{self.type}: {shorten(signature_text(self.message, self.target), 200)}"
-
-
-def signature_text(message: str, target: str) -> str:
-    """Return the message with the target's name, paths, numbers and identifiers masked."""
-    return normal(PATH.sub("<path>", message.replace(target, "<service>") if target else message))
+        named = self.message.replace(self.target, "<service>") if self.target else self.message
+        return f"{self.type}: {shorten(normal(PATH.sub('<path>', named)), 200)}"
 
 
 @dataclass(frozen=True, slots=True)

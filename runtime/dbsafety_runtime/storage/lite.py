@@ -54,7 +54,8 @@ def forbid_open_transaction(what: str) -> None:
 def unit(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
     """Make a method a unit of work on its `db`: part of the unit it is called from, or the writer's next one.
 
-    It may run again after a conflict, so it must have no other effect than its statements.
+    It may run again after a conflict, so it must have no other effect than its statements. What fails inside another
+    unit has to fail that one too: there is no savepoint between them.
     """
 
     @wraps(method)

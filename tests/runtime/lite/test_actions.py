@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from dbsafety_runtime.orchestrator import actions, catalogue
-from dbsafety_runtime.orchestrator.actions import ACTIONS, ActionRefused
+from dbsafety_runtime.orchestrator.actions import ACTIONS, CODE, ActionRefused
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step
 from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
 
@@ -42,9 +42,10 @@ def step(action: str, **args: str) -> Step:
 
 
 def test_every_action_has_a_radius_and_what_can_be_undone_says_how() -> None:
-    assert all(action.radius for action in ACTIONS.values())
-    assert {name for name, action in ACTIONS.items() if not action.reversible} == {"stop_orphan", "enqueue_task"}
-    assert {name for name, action in ACTIONS.items() if action.code.undo} == {
+    assert set(ACTIONS) == set(CODE)
+    assert all(action["radius"] for action in ACTIONS.values())
+    assert {name for name, action in ACTIONS.items() if not action["reversible"]} == {"stop_orphan", "enqueue_task"}
+    assert {name for name, code in CODE.items() if code.undo} == {
         "write_dropin", "remove_dropin", "create_directory",
     }  # fmt: skip
 

@@ -57,7 +57,7 @@ def test_kill_9_at_some_points_of_a_cycle() -> None:
 @pytest.mark.faults
 @pytest.mark.parametrize("part", range(16))
 def test_kill_9_at_every_statement_of_a_cycle(part: int) -> None:
-    """Until both services are decided about 630 statements are run."""
+    """Until both services are decided about 600 statements are run."""
     for found in crashes([f"lite_statement:kill@{number}" for number in range(1 + part, 720, 16)]):
         check(found)
 

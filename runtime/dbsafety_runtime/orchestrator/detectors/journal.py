@@ -10,13 +10,18 @@ from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.detectors.services import PORT_TAKEN, confirm
-from dbsafety_runtime.orchestrator.model import Facts, Issue, Manager, ManagerError, Service, find, shorten
+from dbsafety_runtime.orchestrator.model import Facts, Issue, Manager, ManagerError, find, shorten
 from dbsafety_runtime.orchestrator.processes import listeners, output_of
 
 # systemd's message catalogue (systemd.journal-fields(7), sd-messages.h).
 FAILED: Final = "d9b373ed55a64feb8242e02dbe79a49c"
 SPAWN_FAILED: Final = "641257651c1b4ec9a8624d7a40a9e1e7"
 EXITED: Final = "98e322203f7a4ed290d09fe03c09fe15"
+KINDS: Final = {FAILED: "service_failure", SPAWN_FAILED: "spawn_failure"}
+NAMES: Final = {
+    "UNIT_RESULT": "result", "INVOCATION_ID": "invocation", "ERRNO": "errno", "EXECUTABLE": "path",
+    "EXIT_STATUS": "exit_status",
+}  # fmt: skip
 FIELDS: Final = "MESSAGE,MESSAGE_ID,UNIT,_SYSTEMD_UNIT,UNIT_RESULT,EXIT_STATUS,INVOCATION_ID,ERRNO,EXECUTABLE"
 MOST_ENTRIES: Final = 20_000
 MOST_BYTES: Final = 16_777_216
@@ -86,19 +91,11 @@ class JournalDetector:
         statuses = {entry["UNIT"]: entry["EXIT_STATUS"] for entry in entries if entry["MESSAGE_ID"] == EXITED}
         held = cache(self._sockets)  # asked once, and only when somebody says so
         for entry in entries:
-            message, unit = entry["MESSAGE"], entry["UNIT"]
-            if entry["MESSAGE_ID"] in (FAILED, SPAWN_FAILED) and unit.endswith(".service"):
-                yield self._failure(entry, unit, message, statuses.get(unit, ""))
-            elif PORT_TAKEN.search(message) and (service := self._service(entry["_SYSTEMD_UNIT"])):
-                yield from confirm(self._manager, service, message, held())
-
-    def _service(self, unit: str) -> Service | None:
-        return find(self._manager, unit) if unit.endswith(".service") else None
-
-    def _failure(self, entry: Facts, unit: str, message: str, status: str) -> Issue:
-        names = {"UNIT_RESULT": "result", "INVOCATION_ID": "invocation", "ERRNO": "errno", "EXECUTABLE": "path"}
-        facts = {fact: entry[name] for name, fact in names.items() if entry[name]}
-        if status:
-            facts["exit_status"] = status
-        kind = "spawn_failure" if entry["MESSAGE_ID"] == SPAWN_FAILED else "service_failure"
-        return Issue(kind, self.name, unit, message, facts)
+            kind, unit, speaker = KINDS.get(entry["MESSAGE_ID"]), entry["UNIT"], entry["_SYSTEMD_UNIT"]
+            if kind and unit.endswith(".service"):
+                known = {**entry, "EXIT_STATUS": statuses.get(unit, "")}
+                facts = {fact: known[name] for name, fact in NAMES.items() if known.get(name)}
+                yield Issue(kind, self.name, unit, entry["MESSAGE"], facts)
+            elif PORT_TAKEN.search(entry["MESSAGE"]) and speaker.endswith(".service"):
+                service = find(self._manager, speaker)
+                yield from confirm(self._manager, service, entry["MESSAGE"], held()) if service else ()
