@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dbsafety.drivers.spec import Effect, HandleKind
-from dbsafety.facts.constants import text_of
+from dbsafety.facts.imported import text_across
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.facts.sql import Statement, is_sql, statements
 from dbsafety.model.finding import Confidence
@@ -49,7 +49,7 @@ def sent_by(view: FunctionView, call: ast.Call, facts: CallFacts) -> Sent | None
     for target in facts.targets:
         for argument in target.info.parameters:
             value = argument_for(call, target.info, argument.arg)
-            text = text_of(value, view.scope) if isinstance(value, _TEXTS) else None
+            text = text_across(value, view.scope, view.resolver.program) if isinstance(value, _TEXTS) else None
             if text is not None and is_sql(text):
                 found = _handed_on(view, call, target, argument.arg, text)
                 if found is not None:

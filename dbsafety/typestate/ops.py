@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind, MethodSpec
-from dbsafety.facts.constants import text_of
 from dbsafety.facts.gather import FILLING
+from dbsafety.facts.imported import text_across
+from dbsafety.facts.program import Program
 from dbsafety.facts.scopes import BindKind, ClassInfo, Scope
 from dbsafety.facts.sql import UNKNOWN, Statement, Verb, classify
 from dbsafety.typestate.allocate import method_mode
@@ -205,17 +206,17 @@ def _method_ops(
     if receiver.server_side and effect is Effect.FETCH:
         yield Op(receiver.key, Effect.EXECUTE, spec, receiver, Statement(Verb.READ, "FETCH"), weak=weak)
         return
-    text = _sql_text(call, scope, method_spec)
+    text = _sql_text(call, scope, method_spec, resolver.program)
     yield Op(receiver.key, effect, spec, receiver, classify(text), text, weak=weak)
 
 
-def _sql_text(call: ast.Call, scope: Scope, spec: MethodSpec) -> str | None:
+def _sql_text(call: ast.Call, scope: Scope, spec: MethodSpec, program: Program) -> str | None:
     if spec.sql is None:
         return None
     for keyword in call.keywords:
         if spec.sql_keyword is not None and keyword.arg == spec.sql_keyword:
-            return text_of(keyword.value, scope)
-    return text_of(call.args[spec.sql], scope) if spec.sql < len(call.args) else None
+            return text_across(keyword.value, scope, program)
+    return text_across(call.args[spec.sql], scope, program) if spec.sql < len(call.args) else None
 
 
 def _function_ops(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) -> Iterator[Op]:
@@ -228,7 +229,7 @@ def _function_ops(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str
     given = handles(resolver.evaluate(call.args[function.handle], scope))
     text = None
     if function.sql is not None and function.sql < len(call.args):
-        text = text_of(call.args[function.sql], scope)
+        text = text_across(call.args[function.sql], scope, resolver.program)
     for handle in given:
         if handle.driver == spec.name:
             yield Op(handle.key, function.effect, spec, handle, classify(text), text, weak=_several(given))
