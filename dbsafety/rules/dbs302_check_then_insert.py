@@ -11,10 +11,10 @@ table says `UNIQUE ... ON CONFLICT`, in code that sets up a database, for databa
 
 ## Why it matters
 Between the two statements another connection may insert the same row. Of four threads that did so on one SQLite file,
-75 % of the inserts failed with `sqlite3.IntegrityError: UNIQUE constraint failed`; without a UNIQUE constraint 180 of
-240 rows were duplicates, and nothing said so. PostgreSQL does the same: `duplicate key value violates unique
-constraint`, or two rows. A deferred transaction around both does not help: there 75 % failed with `database is locked`.
-With `ON CONFLICT`, or `BEGIN IMMEDIATE`, none did.
+75 % of the calls failed with `sqlite3.IntegrityError: UNIQUE constraint failed`; without a UNIQUE constraint 180 of 240
+rows were duplicates, and nothing said so. On PostgreSQL about 70 % failed with `duplicate key value violates unique
+constraint`, or 60 names became some 200 rows. A deferred transaction around both does not help: on SQLite 75 % then
+failed with `database is locked`. With `ON CONFLICT`, or `BEGIN IMMEDIATE`, none did.
 
 ## Example
 ```python
