@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 
 from dbsafety.drivers.spec import Effect, HandleKind, MethodSpec
@@ -26,6 +27,7 @@ from dbsafety.typestate.values import (
     Mode,
     Value,
     from_other_module,
+    handles,
 )
 
 _MANAGERS = {
@@ -46,16 +48,16 @@ _PASS_THROUGH = frozenset({"typing.cast", "next", "iter", "reversed", "sorted", 
 def evaluate_call(resolver: Evaluator, call: ast.Call, scope: Scope) -> frozenset[Value]:
     """What the call may return."""
     func = call.func
+    found: set[Value] = set()
     if isinstance(func, ast.Attribute):
         if func.attr == "__new__" and call.args:
             made = resolver.evaluate(call.args[0], scope)
             return frozenset(Instance(v.info) for v in made if isinstance(v, Class))
-        direct: frozenset[Value] = frozenset().union(
-            *(_of_base(resolver, call, scope, func.attr, base) for base in resolver.evaluate(func.value, scope))
-        )
-        if direct or not resolver.is_final():
-            return direct
-    found: set[Value] = set()
+        bases = resolver.evaluate(func.value, scope)
+        direct = [_of_base(resolver, call, scope, func.attr, base) for base in bases]
+        found.update(*direct)
+        if direct and all(direct):
+            return frozenset(found)
     for callee in resolver.evaluate(func, scope):
         found |= _called(resolver, call, scope, callee)
     return frozenset(found)
@@ -177,7 +179,7 @@ def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Functi
     for statement in info.returns if not generator else ():
         values |= resolver.evaluate(statement.value, info.scope)
     cached = any(_is_cache(resolver, decorator, info) for decorator in info.decorators)
-    told = frozenset(_told(resolver, value, call, scope, info, cached=cached) for value in values)
+    told = frozenset(v for value in values for v in _told(resolver, value, call, scope, info, cached=cached))
     if function.owner is not None:
         told = frozenset(seen_from(resolver, function.owner, value) for value in told)
     if info.module.path != scope.module:
@@ -189,27 +191,26 @@ def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Functi
 
 def _told(
     resolver: Evaluator, value: Value, call: ast.Call, scope: Scope, info: FunctionInfo, *, cached: bool
-) -> Value:
+) -> Iterator[Value]:
     if not isinstance(value, Handle) or value.key.persistent:
-        return value
+        yield value
+        return
     owner = f"{info.module.path}:{info.qualname}"
     key = value.key
     if key.kind == "param" and key.owner == owner:
         argument = argument_for(call, info, key.name)
-        for passed in sorted(_handles_of(resolver, argument, scope), key=lambda h: h.key):
-            return replace(value, key=passed.key, mode=passed.mode)
-        return value
-    if cached:
-        return value.moved(Key("global", info.module.path, info.qualname))
-    if key.kind in ("local", "site"):
+        given = handles(resolver.evaluate(argument, scope))
+        yield from (replace(value, key=passed.key, mode=passed.mode) for passed in given)
+        if not given and resolver.is_final():
+            yield value
+    elif cached:
+        yield value.moved(Key("global", info.module.path, info.qualname))
+    elif key.kind in ("local", "site"):
         mode = allocate.switched_mode(resolver, call, scope, resolver.table.driver(value.driver))
         key = allocate.key_for(resolver, call, scope, key.name if key.kind == "local" else "")
-        return replace(value, key=key, mode=mode or value.mode)
-    return value
-
-
-def _handles_of(resolver: Evaluator, node: ast.expr | None, scope: Scope) -> list[Handle]:
-    return [value for value in resolver.evaluate(node, scope) if isinstance(value, Handle)]
+        yield replace(value, key=key, mode=mode or value.mode)
+    else:
+        yield value
 
 
 def is_generator_manager(resolver: Evaluator, info: FunctionInfo) -> bool:

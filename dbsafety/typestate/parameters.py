@@ -88,12 +88,19 @@ def _joined(resolver: Evaluator, function: FunctionInfo, name: str, values: froz
     for other in others:
         if other not in _CONNECTION_NAMES:
             continue
-        for handle in handles(_alone(resolver, function, other)):
-            if handle.kind is HandleKind.CONNECTION:
-                return frozenset(
-                    v.moved(handle.key) if isinstance(v, Handle) and v.driver == handle.driver else v for v in values
-                )
+        found = [h for h in handles(_alone(resolver, function, other)) if h.kind is HandleKind.CONNECTION]
+        if found:
+            return frozenset(moved for value in values for moved in _cursors_of(found, value))
     return values
+
+
+def _cursors_of(connections: list[Handle], value: Value) -> Iterator[Value]:
+    """The value as a cursor of each connection of its driver; the value itself when there is none."""
+    drivers = {handle.driver for handle in connections}
+    if not isinstance(value, Handle) or value.driver not in drivers:
+        yield value
+        return
+    yield from (value.moved(handle.key) for handle in connections if handle.driver == value.driver)
 
 
 def _passed(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[Value]:
