@@ -148,7 +148,7 @@ class Waits:
             return _Slow(call, name, function.module.path)
         for target in self._run(function, call):
             keys = self._keys_inside(function, call, target, subject.key)
-            if not keys:
+            if not keys and not self._may_hold(target.info, subject):
                 slow = self._first(target.info, depth - 1)
                 if slow is not None:
                     return slow
@@ -170,6 +170,11 @@ class Waits:
                 if slow is not None:
                     return slow
         return None
+
+    def _may_hold(self, function: FunctionInfo, subject: Subject) -> bool:
+        """Whether the function works on a connection that may be this one under another name, and may commit it."""
+        touched = self.view.summaries.touched(function).values()
+        return any(handle.driver == subject.handle.driver for handle in touched)
 
     def _keys_inside(self, function: FunctionInfo, call: ast.Call, target: Function, key: Key) -> list[Key]:
         """By which keys the called function knows the connection."""
