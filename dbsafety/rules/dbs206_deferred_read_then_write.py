@@ -14,8 +14,7 @@ A deferred transaction takes no lock until it reads, and then only a shared one:
 commits in between, or is about to write, the first write fails *at once* with `sqlite3.OperationalError: database is
 locked` (SQLITE_BUSY_SNAPSHOT, SQLITE_BUSY), after 0.00 s whether the timeout is 0, 5 or 30 seconds, since waiting could
 not help: the snapshot is old. Repeating the statement fails again; only rolling back and beginning again helps. With
-several threads and a WAL 75 to 97 % of such transactions failed; with `BEGIN IMMEDIATE`, which waits for its turn, none
-did.
+threads and a WAL 75 to 97 % of such transactions failed; with `BEGIN IMMEDIATE`, which waits for its turn, none did.
 
 ## Example
 ```python

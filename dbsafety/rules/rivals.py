@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+from dbsafety.facts.scopes import ClassInfo
 from dbsafety.facts.sql import Verb, classify
 from dbsafety.rules.absence import Absence
 from dbsafety.rules.databases import Place, places_of
 from dbsafety.rules.locks import locks_around
 from dbsafety.rules.upgrades import never_ends, operations
 from dbsafety.rules.view import FunctionView, ModuleView
+from dbsafety.typestate.attributes import ancestry
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.ops import Op
 
@@ -37,6 +39,7 @@ def is_guarded(view: FunctionView, found: Absence) -> bool:
         any(_handles_duplicates(*site) or locks_around(*site) for site in around)
         or any(_locks(function) for function in _functions(around))
         or _holds_the_lock(view, found)
+        or _begins_with_the_lock(view, found)
     )
 
 
@@ -133,6 +136,22 @@ def _ops(view: FunctionView) -> Iterator[Op]:
     blocks = (block for item in view.frame.items() for block in view.frame.blocks(item))
     functions += [f for block in blocks for f in (block.function, block.enter) if f is not None]
     yield from (op for _, _, op in operations(view, functions, 2))
+
+
+def _begins_with_the_lock(view: FunctionView, found: Absence) -> bool:
+    """Whether the module of the class that keeps the connection begins its transactions with the lock, as text."""
+    op = found.select.op
+    if op is None or op.key.kind != "attr":
+        return False
+    path = op.key.owner.partition(":")[0]
+    owners = (cls for cls in _classes_around(view) if cls.module.path == path)
+    calls = (call for cls in owners for info in cls.module.functions for call in info.calls if call.args)
+    return any(classify(_text(call.args[0])).immediate for call in calls if _text(call.args[0]))
+
+
+def _classes_around(view: FunctionView) -> Iterator[ClassInfo]:
+    if view.info.cls is not None:
+        yield from ancestry(view.resolver, view.info.cls)
 
 
 def _holds_the_lock(view: FunctionView, found: Absence) -> bool:
