@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from functools import cache
 
 from dbsafety.facts.scopes import Scope
@@ -78,14 +79,23 @@ def _named(resolver: Evaluator, node: ast.expr, scope: Scope, key: Key) -> froze
             if known is not None:
                 driver, kind = known
                 mode = Mode.AUTOCOMMIT if driver.default_autocommit else Mode.TRANSACTION
-                if driver.keeps_lock and key.kind == "attr" and _begins(scope):
-                    mode = Mode.UNKNOWN
                 found.add(Handle(driver.name, kind, key, mode))
-    return frozenset(found)
+    return kept(resolver, frozenset(found), scope) if key.kind == "attr" else frozenset(found)
+
+
+def kept(resolver: Evaluator, values: frozenset[Value], scope: Scope) -> frozenset[Value]:
+    """Declared handles that an object keeps: where the module sends BEGIN as text, they may commit by themselves."""
+    drivers = {v.driver for v in values if isinstance(v, Handle) and resolver.table.driver(v.driver).keeps_lock}
+    if not drivers or not _begins(scope):
+        return values
+    return frozenset(
+        replace(value, mode=Mode.UNKNOWN) if isinstance(value, Handle) and value.driver in drivers else value
+        for value in values
+    )
 
 
 def _begins(scope: Scope) -> bool:
-    """Whether the module sends BEGIN as text: what it keeps without having opened it may well commit by itself."""
+    """Whether the module sends BEGIN as text."""
     body = scope.module_scope().function
     texts = (
         call.args[0] for info in (body.module.functions if body is not None else ()) for call in info.calls if call.args

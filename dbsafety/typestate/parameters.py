@@ -9,7 +9,7 @@ from dataclasses import replace
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
-from dbsafety.typestate.annotations import annotated
+from dbsafety.typestate.annotations import annotated, kept
 from dbsafety.typestate.evidence import by_methods
 from dbsafety.typestate.values import (
     EMPTY,
@@ -48,6 +48,8 @@ def _alone(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[
         return EMPTY
     outer = function.scope.parent or function.scope
     found = annotated(resolver, argument.annotation, outer, key)
+    if name in function.scope.stored:
+        found = kept(resolver, found, outer)
     arguments = list(_passed(resolver, function, name))
     if found:
         # Without their modes yet, the arguments of a cycle would count as connections in transactions.
