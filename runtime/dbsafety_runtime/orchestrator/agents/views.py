@@ -35,6 +35,7 @@ class Case:
     config: ServiceConfig | None = None
     passages: tuple[Evidence, ...] = ()
     said: str = ""
+    missing: str = ""
 
     @staticmethod
     def of(issue: Issue, manager: Manager, knowledge: Knowledge) -> Case:
@@ -44,7 +45,8 @@ class Case:
         """
         said = last_line(manager.log_tail(issue.target)) if issue.type in SPEAKING else ""
         text = f"{issue.target} {issue.message} {said} {issue.facts.get('path', '')} {issue.facts.get('port', '')}"
-        return Case(issue, manager, knowledge, manager.config(issue.target), knowledge.search(text, 8), said)
+        passages, config = knowledge.search(text, 8), manager.config(issue.target)
+        return Case(issue, manager, knowledge, config, passages, said, missing_path(issue, said))
 
 
 @dataclass(slots=True)
@@ -72,18 +74,18 @@ def runtime_evidence(kind: str, source: str, text: str) -> Evidence:
     return Evidence(f"r:{kind}:{source}", "runtime", source, 0, "", text)
 
 
-def missing_path(case: Case) -> str | None:
-    """Return the path whose absence the issue is about, None when it is about something else."""
-    texts = [text for text in (case.issue.message, case.said) if MISSING.search(text)]
+def missing_path(issue: Issue, said: str) -> str:
+    """Return the path whose absence an issue is about, '' when it is about something else."""
+    texts = [text for text in (issue.message, said) if MISSING.search(text)]
     named = [hit.rstrip(".:'\"") for text in texts for hit in PATH.findall(text)]
-    hits = (case.issue.facts.get("path", ""), *named)
-    return next((hit for hit in hits if len(hit) > 1 and not Path(hit).exists()), None)
+    hits = (issue.facts.get("path", ""), *named)
+    return next((hit for hit in hits if len(hit) > 1 and not Path(hit).exists()), "")
 
 
-def replacement(case: Case, old: str, new: str) -> dict[str, str]:
-    """Return the setting that names `old`, with `new` in its place; {} when no setting does or `new` does not fit."""
-    config = case.config
-    if config is None or not Path(new).exists() or old == new:
+def replacement(case: Case, new: str) -> dict[str, str]:
+    """Return the setting that names what is missing, with `new` in its place; {} when none does or it does not fit."""
+    config, old = case.config, case.missing
+    if config is None or not old or not Path(new).exists() or old == new:
         return {}
     if config.directory and (config.directory == old or config.directory.startswith(f"{old}/")):
         directory = new + config.directory[len(old) :]
@@ -97,18 +99,16 @@ def replacement(case: Case, old: str, new: str) -> dict[str, str]:
 
 def config_view(case: Case) -> Facts:
     """What documents and configurations say: documented paths, ports and directories, and our own overrides."""
-    facts = Facts()
-    old = missing_path(case)
+    facts, old, needed = Facts(), case.missing, needed_directory(case)
     override = case.manager.override_file(case.issue.target)
     if override.exists() and old and old in override.read_text(encoding="utf-8", errors="replace"):
         facts.add({"broken_override": str(override)}, runtime_evidence("file", str(override), f"names {old}"), SURE)
-    needed = _needed_directory(case, old) if old else None
     for passage in case.passages:
         if passage.kind == "history":
             continue
         for path in PATH.findall(passage.text):
             candidate = path.rstrip(".:,;'\"")
-            if old and Path(candidate).name == Path(old).name and (values := replacement(case, old, candidate)):
+            if Path(candidate).name == Path(old).name and (values := replacement(case, candidate)):
                 facts.add(values, passage, LIKELY)
         facts_of_port(case, passage, facts)
         if needed and needed in passage.text and passage.kind == "document":
@@ -116,10 +116,10 @@ def config_view(case: Case) -> Facts:
     return facts
 
 
-def _needed_directory(case: Case, path: str) -> str | None:
+def needed_directory(case: Case) -> str | None:
     """Return the directory whose absence the service complains about; None for its program or working directory."""
-    config = case.config
-    if config is not None and (path == config.directory or path in words(config.command)[:1]):
+    config, path = case.config, case.missing
+    if not path or (config is not None and (path == config.directory or path in words(config.command)[:1])):
         return None
     return str(Path(path).parent) if Path(path).suffix else path
 
@@ -139,10 +139,9 @@ def facts_of_port(case: Case, passage: Evidence, facts: Facts) -> None:
 
 def history_view(case: Case) -> Facts:
     """What was changed: where commits moved the missing path."""
-    facts = Facts()
-    old = missing_path(case)
+    facts, old = Facts(), case.missing
     moved = case.knowledge.moved(old) if old else None
-    if old and moved and (values := replacement(case, old, moved[0])):
+    if moved and (values := replacement(case, moved[0])):
         passage = Evidence(f"g:{moved[1][:12]}", "history", old, 0, moved[1], f"{old} was moved to {moved[0]}")
         facts.add(values, passage, SURE)
     return facts
@@ -150,26 +149,18 @@ def history_view(case: Case) -> Facts:
 
 def runtime_view(case: Case) -> Facts:
     """What runs and what lies around: orphans, a like-named neighbour of the missing path, or nothing wrong at all."""
-    facts = Facts()
-    issue = case.issue
+    facts, issue, needed = Facts(), case.issue, needed_directory(case)
     for process in orphans(case.manager).get(issue.target, [])[:1]:
         values = {"orphan_pid": str(process.pid), "orphan_started": repr(process.started)}
         facts.add(values, runtime_evidence("process", str(process.pid), process.command), SURE)
-    old = missing_path(case)
-    for candidate in neighbours(old) if old else ():
-        if old and (values := replacement(case, old, candidate)):
-            facts.add(values, runtime_evidence("file", candidate, "lies near the missing path"), POSSIBLE)
-            break
-    needed = _needed_directory(case, old) if old else None
+    for candidate in neighbours(case.missing):
+        evidence = runtime_evidence("file", candidate, "lies near the missing path")
+        facts.add(replacement(case, candidate), evidence, POSSIBLE)
     if needed and case.config and case.config.directory and Path(needed).is_relative_to(case.config.directory):
         evidence = runtime_evidence("file", needed, "inside the service's own directory")
         facts.add({"needed_directory": needed}, evidence, SURE)
-    service = find(case.manager, issue.target)
-    if (
-        service
-        and case.config
-        and not (facts.values or old or path_issues(case.config) or _port_is_held(case, service))
-    ):
+    service, settled = find(case.manager, issue.target), facts.values or case.missing
+    if service and case.config and not (settled or path_issues(case.config) or _port_is_held(case, service)):
         facts.add({"sound": "yes"}, runtime_evidence("state", issue.target, "paths and ports are in order"), POSSIBLE)
     return facts
 
