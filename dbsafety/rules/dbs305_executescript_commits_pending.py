@@ -49,7 +49,8 @@ def move(conn: sqlite3.Connection, name: str) -> None:
 None: the statements have to be sent one by one, or the transaction written into the text.
 
 ## Limits
-Writes that are pending when the function is called are not seen.
+Writes that are pending when the function is called are not seen. In a loop, a write that stands behind the call, in an
+earlier turn, gives low confidence, hence is not shown by default.
 """
 
 from __future__ import annotations
@@ -84,10 +85,17 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(found.call),
             _pending(view, found) if pending else _in_block(view, found),
-            confidence=found.op.handle.confidence.at_most(Confidence.HIGH if pending else Confidence.MEDIUM),
+            confidence=found.op.handle.confidence.at_most(_confidence(found)),
             trace=trace,
             scope=view.name,
         )
+
+
+def _confidence(found: Script) -> Confidence:
+    """Low where the write is an earlier turn's, which is complete; medium for what is thought to be one unit."""
+    if found.pending is None:
+        return Confidence.MEDIUM
+    return Confidence.LOW if span_of(found.pending).line > found.call.lineno else Confidence.HIGH
 
 
 def _pending(view: FunctionView, found: Script) -> str:

@@ -22,6 +22,7 @@ Site: TypeAlias = tuple[FunctionView, ast.AST]
 
 _ALONE = {Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY}
 _DUPLICATES = re.compile(r"integrity|unique|duplicate|23505|SQLITE_CONSTRAINT", re.IGNORECASE)
+_TRANSACTIONS = re.compile(r"transaction|atomic|exclusive|immediate|serializ|begin", re.IGNORECASE)
 _SETTING_UP = re.compile(
     r"(?:^|_)(?:init|initiali[sz]e|seed|setup|bootstrap|prepare|migrat\w*|schemas?|upgrade|populate|install|fixtures?)(?:_|$)"
 )
@@ -36,7 +37,7 @@ def is_guarded(view: FunctionView, found: Absence) -> bool:
     here = [(view, found.insert.call), (view, found.select.call)]
     around = [*here, *_call_sites(view, _DEPTH)]
     return (
-        any(_handles_duplicates(*site) or locks_around(*site) for site in around)
+        any(_handles_duplicates(*site) or locks_around(*site) or _may_lock(*site) for site in around)
         or any(_locks(function) for function in _functions(around))
         or _holds_the_lock(view, found)
         or _begins_with_the_lock(view, found)
@@ -117,6 +118,14 @@ def _handles_duplicates(view: FunctionView, node: ast.AST) -> bool:
                 speaking.extend(item.context_expr for item in items)
         inner = outer
     return any(_DUPLICATES.search(ast.unparse(part)) for part in speaking)
+
+
+def _may_lock(view: FunctionView, node: ast.AST) -> bool:
+    """Whether a manager of which nothing is known, but that it speaks of transactions, is entered around `node`."""
+    blocks = (outer for outer in view.around(node) if isinstance(outer, ast.With | ast.AsyncWith))
+    managers = (item.context_expr for block in blocks for item in block.items)
+    unknown = (manager for manager in managers if not view.resolver.evaluate(manager, view.scope))
+    return any(_TRANSACTIONS.search(ast.unparse(manager)) for manager in unknown)
 
 
 def _locks(view: FunctionView) -> bool:
