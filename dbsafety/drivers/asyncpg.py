@@ -147,5 +147,6 @@ ASYNCPG = DriverSpec(
     status_attributes=("is_in_transaction",),
     error_texts=POSTGRES_TEXTS,
     code_attributes=("sqlstate",),
+    constraint_attribute="constraint_name",
 )
 """asyncpg 0.30 and later. It has no `rollback()` of a connection; only `transaction()` opens a transaction."""

@@ -185,5 +185,6 @@ PSYCOPG = DriverSpec(
     sql_wrappers=("psycopg.sql.SQL",),
     error_texts=POSTGRES_TEXTS,
     code_attributes=("sqlstate", "diag"),
+    constraint_attribute="diag.constraint_name",
 )
 """psycopg 3.2 and later with psycopg_pool 3.2 and later."""

@@ -209,5 +209,6 @@ PSYCOPG2 = DriverSpec(
     sql_wrappers=("psycopg2.sql.SQL",),
     error_texts=POSTGRES_TEXTS,
     code_attributes=("pgcode", "diag"),
+    constraint_attribute="diag.constraint_name",
 )
 """psycopg2 2.9. Before 2.9, `with connection` opened no transaction in autocommit mode (fact B4d)."""

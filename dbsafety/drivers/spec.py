@@ -239,8 +239,9 @@ class DriverSpec:
     it ends a transaction that a BEGIN as text has opened (psycopg2 sends nothing then, fact B3b; C6b).
     `told_by_name` says that a parameter is taken for a handle of the driver by its name alone. `error_texts` are what
     the server says. `code_attributes` are the attributes of an error that tell its code, the one to use first; of an
-    error that wraps the driver's own (`family`) the attribute that holds that one. `kin` maps names by which other
-    packages offer the same things, or a subclass that differs in nothing that matters, to the names of this table.
+    error that wraps the driver's own (`family`) the attribute that holds that one. `constraint_attribute` is the path
+    of the name of the constraint that a row violates. `kin` maps names by which other packages offer the same things,
+    or a subclass that differs in nothing that matters, to the names of this table.
     `sends` are methods of objects that are not followed (models, query sets)
     which send statements and have no savepoint of their own.
     """
@@ -284,6 +285,7 @@ class DriverSpec:
     connect_unlimited: frozenset[str] = frozenset()
     error_texts: tuple[ErrorText, ...] = ()
     code_attributes: tuple[str, ...] = ()
+    constraint_attribute: str = ""
 
 
 @dataclass(frozen=True, slots=True)

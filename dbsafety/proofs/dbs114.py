@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,20 +36,19 @@ def happy(stage: Stage) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _orders(stage: Stage) -> AsyncIterator[Any]:
+async def _orders(stage: Stage, wait: Callable[[], Awaitable[object]]) -> AsyncIterator[Any]:
     async with importlib.import_module("aiosqlite").connect(stage.address) as conn:
-        yield stage.example.Orders(conn)
+        yield stage.example.Orders(conn, SimpleNamespace(wait=wait))
 
 
 async def _cancelled(stage: Stage) -> str:
-    async with _orders(stage) as orders:
-        reached = asyncio.Event()
+    reached, never = asyncio.Event(), asyncio.Event()
 
-        async def sleep(seconds: float) -> None:
-            reached.set()
-            await asyncio.sleep(seconds)
+    async def wait() -> None:
+        reached.set()
+        await never.wait()
 
-        vars(stage.example)["asyncio"] = SimpleNamespace(sleep=sleep)
+    async with _orders(stage, wait) as orders:
         task = asyncio.create_task(orders.add(1))
         await reached.wait()
         task.cancel()
@@ -61,6 +60,8 @@ async def _cancelled(stage: Stage) -> str:
 
 
 async def _left_alone(stage: Stage) -> object:
-    async with _orders(stage) as orders:
+    paid = asyncio.Event()
+    paid.set()
+    async with _orders(stage, paid.wait) as orders:
         found: object = await orders.add(1)
         return found

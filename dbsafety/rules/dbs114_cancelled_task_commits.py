@@ -25,15 +25,16 @@ import aiosqlite
 
 
 class Orders:
-    def __init__(self, conn: aiosqlite.Connection) -> None:
+    def __init__(self, conn: aiosqlite.Connection, paid: asyncio.Event) -> None:
         self.conn = conn
+        self.paid = paid
 
     async def add(self, order: int) -> None:
         await self.conn.execute("INSERT INTO orders (id) VALUES (?)", (order,))
         try:
-            await asyncio.sleep(1)
+            await self.paid.wait()
         except:
-            print("not announced")
+            print("not paid")
         await self.conn.commit()
 ```
 
@@ -45,13 +46,14 @@ import aiosqlite
 
 
 class Orders:
-    def __init__(self, conn: aiosqlite.Connection) -> None:
+    def __init__(self, conn: aiosqlite.Connection, paid: asyncio.Event) -> None:
         self.conn = conn
+        self.paid = paid
 
     async def add(self, order: int) -> None:
         try:
             await self.conn.execute("INSERT INTO orders (id) VALUES (?)", (order,))
-            await asyncio.sleep(1)
+            await self.paid.wait()
             await self.conn.commit()
         except BaseException:
             await self.conn.rollback()

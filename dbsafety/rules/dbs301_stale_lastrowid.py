@@ -19,7 +19,7 @@ import sqlite3
 
 def remember(conn: sqlite3.Connection, name: str) -> int | None:
     cur = conn.cursor()
-    cur.execute("INSERT OR IGNORE INTO item (name) VALUES (?)", (name,))
+    cur.execute("INSERT INTO item (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
     if cur.lastrowid > 0:
         return cur.lastrowid
     return None
@@ -32,7 +32,7 @@ import sqlite3
 
 def remember(conn: sqlite3.Connection, name: str) -> int | None:
     cur = conn.cursor()
-    cur.execute("INSERT OR IGNORE INTO item (name) VALUES (?)", (name,))
+    cur.execute("INSERT INTO item (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
     if cur.rowcount == 1:
         return cur.lastrowid
     return None

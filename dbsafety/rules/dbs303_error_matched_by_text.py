@@ -3,7 +3,8 @@
 ## What it finds
 A test of `str(error)`, `error.args[0]` or `error.pgerror`, by `in`, `==`, `startswith`, `find` or a regular
 expression, where the error is sure to be a driver's (by the class of the `except` clause, by `isinstance`, or by the
-annotation of a parameter) and the text is part of a message that has a code of its own.
+annotation of a parameter) and the text is part of a message that has a code of its own. So is the name of a constraint,
+where the clause catches nothing but violated constraints of PostgreSQL.
 
 It is quiet where the code is asked for too, and where there is nothing better than the text: SQLite's "no such table",
 its names of columns behind "UNIQUE constraint failed", errors of opening a connection, and SQLite's errors on Python
@@ -59,8 +60,8 @@ has no code with psycopg2 2.9; ask `conn.closed` there.
 
 ## Limits
 Off by default: in the code it was tried on (22 repositories, 5 findings) it was too rare to measure. Helper functions
-whose parameter has no annotation, and `except Exception` without `isinstance`, are not seen, nor names of constraints
-(ask `diag`). The errors that Python's sqlite3 raises itself, of a closed connection say, have no `sqlite_errorname`.
+whose parameter has no annotation, and `except Exception` without `isinstance`, are not seen. The errors that Python's
+sqlite3 raises itself, of a closed connection say, have no `sqlite_errorname`.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
 
 
 def _cure(test: TextTest) -> str:
+    if test.constraint:
+        return f"ask `{test.name}.{test.spec.constraint_attribute}` for the constraint that is violated"
     asked = f"{test.name}.{test.spec.code_attributes[0]}"
     codes = ", ".join(dict.fromkeys(one.code for one in test.known[:3]))
     if test.spec.family:

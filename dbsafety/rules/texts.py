@@ -20,6 +20,8 @@ _NAMES = frozenset({"e", "err", "error", "ex", "exc", "exception"})
 _WRAPPING = frozenset({"casefold", "lower", "strip", "upper"})
 _SEARCHING = frozenset({"count", "endswith", "find", "index", "startswith"})
 _MATCHING = frozenset({"re.fullmatch", "re.match", "re.search", "re.findall"})
+_CONSTRAINT = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
+"""What names of constraints look like, and words of messages do not."""
 _PATTERN_SIGNS = re.compile(r"[\\.^$*+?{}\[\]|()]+[a-zA-Z]?")
 
 
@@ -27,7 +29,8 @@ _PATTERN_SIGNS = re.compile(r"[\\.^$*+?{}\[\]|()]+[a-zA-Z]?")
 class TextTest:
     """`node` tests the text of the error `name`; `known` are the messages it may mean, of the driver `spec`.
 
-    `sure`: the error has the code on every Python the code runs on.
+    `sure`: the error has the code on every Python the code runs on. `constraint`: the text is the name of a constraint,
+    and `known` is empty.
     """
 
     node: ast.expr
@@ -36,6 +39,7 @@ class TextTest:
     known: tuple[ErrorText, ...]
     handler: ast.ExceptHandler | None
     sure: bool
+    constraint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class _Error:
     body: Sequence[ast.stmt]
     drivers: tuple[DriverSpec, ...]
     handler: ast.ExceptHandler | None = None
+    violates: bool = False
 
 
 def text_tests(view: FunctionView) -> Iterator[TextTest]:
@@ -60,7 +65,8 @@ def _errors(view: FunctionView) -> Iterator[_Error]:
     for attempt in view.info.tries:
         for handler in attempt.handlers:
             if handler.name is not None:
-                yield _Error(handler.name, handler.body, _drivers(view, handler.type), handler)
+                drivers = _drivers(view, handler.type)
+                yield _Error(handler.name, handler.body, drivers, handler, _violates(view, handler.type))
     node = view.info.node
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         for argument in view.info.parameters:
@@ -75,6 +81,19 @@ def _drivers(view: FunctionView, node: ast.expr | None) -> tuple[DriverSpec, ...
     found = [_driver(view, value) for value in _flat(values)]
     known = [spec for spec in found if spec is not None]
     return tuple({spec.name: spec for spec in known}.values()) if known and len(known) == len(found) else ()
+
+
+def _violates(view: FunctionView, node: ast.expr | None) -> bool:
+    """Whether every class that the clause names is that of a violated constraint, or one below it."""
+    values = list(_flat(view.resolver.evaluate(node, view.scope))) if node is not None else []
+    return bool(values) and all(isinstance(v, External) and _is_violation(view, v.dotted) for v in values)
+
+
+def _is_violation(view: FunctionView, dotted: str) -> bool:
+    if dotted.rpartition(".")[2].startswith("Integrity"):
+        return True
+    found = view.resolver.table.error(dotted)
+    return found is not None and any(_is_violation(view, parent) for parent in found[1].parents)
 
 
 def _flat(values: frozenset[Value]) -> Iterator[Value]:
@@ -102,6 +121,9 @@ def _tests(view: FunctionView, error: _Error) -> Iterator[TextTest]:
         if told is None or not _is_text(told[0], error, nodes) or _is_asserted(view, node) or _is_either(view, node):
             continue
         for spec in error.drivers or _narrowed(view, node, error.name):
+            if error.violates and spec.constraint_attribute and told[1] and all(map(_CONSTRAINT.fullmatch, told[1])):
+                yield TextTest(node, error.name, spec, (), error.handler, sure=True, constraint=True)
+                break
             known = _meaning(spec, told[1])
             target = view.module.options.target_python
             if not known or any(_is_older(target, one) for one in known) or _opens(view, error, spec):

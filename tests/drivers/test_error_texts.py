@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import re
 import sqlite3
 import sys
@@ -62,6 +63,14 @@ def test_postgres(driver: str, code: str, dsn: str) -> None:
     assert getattr(error, spec.code_attributes[0]) == code
     (entry,) = [entry for entry in texts(driver, code) if entry.text in plain(str(error))]
     assert type(error).__name__ == entry.name
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_the_name_of_the_constraint(driver: str, dsn: str) -> None:
+    module, spec = importlib.import_module(driver), DEFAULT_TABLE.driver(driver)
+    with closing(module.connect(dsn, connect_timeout=10)) as conn, pytest.raises(module.IntegrityError) as caught:
+        conn.cursor().execute(POSTGRES["23505"])
+    assert operator.attrgetter(spec.constraint_attribute)(caught.value) == "s_v_key"
 
 
 def test_every_class_of_a_code_is_in_the_tables() -> None:
