@@ -10,6 +10,8 @@ from dbsafety.facts.gather import gather
 from dbsafety.facts.scopes import ModuleIndex
 
 _SOURCES = ("src", "lib", "python")
+_ENDINGS = (".py", "/__init__.py", ".pyi", "/__init__.pyi")
+"""Where the text of a module is, best first: a stub says what a module in another language has."""
 
 Reader = Callable[[str], "ast.Module | None"]
 
@@ -101,7 +103,8 @@ class Program:
 
     def _load(self, dotted: str, root: str) -> ModuleIndex | None:
         relative = Path(*dotted.split("."))
-        for candidate, is_package in ((relative.with_suffix(".py"), False), (relative / "__init__.py", True)):
+        candidates = ((f"{relative}{ending}", ending.startswith("/")) for ending in _ENDINGS)
+        for candidate, is_package in candidates:
             path = (Path(root) / candidate).as_posix()
             if path not in self._by_path:
                 tree = self._read(path)
@@ -118,7 +121,7 @@ def module_name(path: str, roots: Sequence[str]) -> tuple[str, bool]:
     `__init__.py`; the bare stem when no root holds it.
     """
     pure = Path(path)
-    is_package = pure.name == "__init__.py"
+    is_package = pure.name in ("__init__.py", "__init__.pyi")
     for root in roots:
         try:
             relative = pure.relative_to(root)

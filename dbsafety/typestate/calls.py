@@ -9,6 +9,7 @@ from dataclasses import replace
 from dbsafety.drivers.spec import Effect, HandleKind, MethodSpec
 from dbsafety.facts.scopes import FunctionInfo, Scope
 from dbsafety.typestate import allocate
+from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.attributes import seen_from
 from dbsafety.typestate.parameters import argument_for
 from dbsafety.typestate.values import (
@@ -108,6 +109,8 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
         return frozenset((Manager(kind, call, scope, inner),))
     if dotted == "functools.partial" and call.args:
         return resolver.evaluate(call.args[0], scope)
+    if dotted == "dataclasses.field":
+        return _of_field(resolver, call, scope)
     if dotted == "getattr" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
         name = call.args[1].value
         bases = resolver.evaluate(call.args[0], scope)
@@ -122,6 +125,17 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
             return frozenset().union(*(v.inner for v in values if isinstance(v, Elements)))
         return values
     return EMPTY
+
+
+def _of_field(resolver: Evaluator, call: ast.Call, scope: Scope) -> frozenset[Value]:
+    """What the field of a dataclass holds when nothing else is given."""
+    found: set[Value] = set()
+    for keyword in call.keywords:
+        if keyword.arg == "default":
+            found |= resolver.evaluate(keyword.value, scope)
+        elif keyword.arg == "default_factory":
+            found.update(*(_called(resolver, call, scope, maker) for maker in resolver.evaluate(keyword.value, scope)))
+    return frozenset(found)
 
 
 def _super(resolver: Evaluator, scope: Scope) -> frozenset[Value]:
@@ -171,7 +185,7 @@ def returned(resolver: Evaluator, call: ast.Call, scope: Scope, function: Functi
     """What the call of a project function may return, told in terms of the caller."""
     info = function.info
     generator = bool(info.yields)
-    values: set[Value] = set()
+    values: set[Value] = set(_declared(resolver, info))
     if isinstance(info.node, ast.Lambda):
         values |= resolver.evaluate(info.node.body, info.scope)
     for yielded in info.yields:
@@ -205,12 +219,26 @@ def _told(
             yield value
     elif cached:
         yield value.moved(Key("global", info.module.path, info.qualname))
-    elif key.kind in ("local", "site"):
+    elif key.kind == "site" or (key.kind == "local" and key.owner == owner):
         mode = allocate.switched_mode(resolver, call, scope, resolver.table.driver(value.driver))
         key = allocate.key_for(resolver, call, scope, key.name if key.kind == "local" else "")
         yield replace(value, key=key, mode=mode or value.mode)
     else:
         yield value
+
+
+def _declared(resolver: Evaluator, info: FunctionInfo) -> frozenset[Value]:
+    """What a function without a body, in a stub or a protocol, is declared to return; each call the same object."""
+    node = info.node
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or not all(_is_nothing(s) for s in node.body):
+        return EMPTY
+    key = Key("global", info.module.path, info.qualname)
+    return annotated(resolver, node.returns, info.scope.parent or info.scope, key)
+
+
+def _is_nothing(statement: ast.stmt) -> bool:
+    """Whether the statement is a docstring or `...`."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def is_generator_manager(resolver: Evaluator, info: FunctionInfo) -> bool:

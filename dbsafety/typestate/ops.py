@@ -260,7 +260,8 @@ def _born_here(resolver: Evaluator, call: ast.Call, scope: Scope, made: Handle) 
         return True
     if made.key.persistent:
         return any(isinstance(c, Function) and _returns_fresh(resolver, c) for c in callees) and made.key.kind == "attr"
-    return made.key.kind in ("local", "site") and any(isinstance(c, Function) for c in callees)
+    own = made.key.kind == "site" or (made.key.kind == "local" and made.key.owner == f"{scope.module}:{scope.qualname}")
+    return own and any(isinstance(c, Function) for c in callees)
 
 
 def _returns_fresh(resolver: Evaluator, function: Function) -> bool:

@@ -38,6 +38,8 @@ _NONE: frozenset[Value] = frozenset((Nothing(),))
 _MAX_DEPTH = 80
 _ROUNDS = 12
 _MAX_NESTING = 3
+_TRANSPARENT = frozenset({"typing.Annotated", "typing_extensions.Annotated", "typing.Optional"})
+"""Types that stand for the first of what they are subscripted with, where a name is given to them."""
 
 Compute: TypeAlias = Callable[[], frozenset[Value]]
 
@@ -99,12 +101,14 @@ class Resolver:
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
                 return self.evaluate(value, scope)
             case ast.Subscript(value=value, slice=index):
-                return _union(self._item(base, index) for base in self.evaluate(value, scope))
+                return _union(self._item(base, index, scope) for base in self.evaluate(value, scope))
             case ast.Lambda():
                 return _lambda(node, _index_of(scope))
         return self._composed(node, scope)
 
-    def _item(self, base: Value, index: ast.expr) -> frozenset[Value]:
+    def _item(self, base: Value, index: ast.expr, scope: Scope) -> frozenset[Value]:
+        if isinstance(base, External) and base.dotted in _TRANSPARENT:
+            return self.evaluate(index.elts[0] if isinstance(index, ast.Tuple) else index, scope)
         if isinstance(base, External):
             return allocate.ready_made(self.table.container(base.dotted), f"{base.dotted}[{ast.unparse(index)}]")
         return containers.item(base, index)

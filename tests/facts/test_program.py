@@ -51,3 +51,10 @@ def test_a_dotted_name_is_split_at_the_longest_module() -> None:
     index, rest = program({"pkg/__init__.py": "", "pkg/db.py": ""}, ".").split("pkg.db.connect", "app.py") or (None, ())
     assert index is not None
     assert (index.path, rest) == ("pkg/db.py", ("connect",))
+
+
+def test_a_stub_is_read_where_there_is_no_source() -> None:
+    stubbed = program({"native.pyi": "", "both.py": "", "both.pyi": "", "pkg/__init__.pyi": ""}, ".")
+    assert path_of(stubbed, "native", "app.py") == "native.pyi"
+    assert path_of(stubbed, "both", "app.py") == "both.py"
+    assert path_of(stubbed, "pkg", "app.py") == "pkg/__init__.pyi"

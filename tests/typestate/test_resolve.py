@@ -170,3 +170,17 @@ def test_a_mode_that_may_be_either_is_unknown(level: str, mode: str) -> None:
             conn
     """)
     assert switching.handle("conn", "work") == ("psycopg2", "connection", "local", mode)
+
+
+def test_a_function_without_a_body_returns_what_it_is_declared_to() -> None:
+    stub = Module("""
+        import psycopg2
+        def opened() -> "psycopg2.extensions.connection": ...
+        def told() -> "psycopg2.extensions.connection":
+            return 7
+        one = opened()
+        two = told()
+        one, two
+    """)
+    assert stub.handle("one") == ("psycopg2", "connection", "global", "transaction")
+    assert stub.handle("two") is None
