@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.model import SPECIFICITY, Service, Task
@@ -12,12 +12,8 @@ RECHECK_SECONDS: Final = 2.0
 PROACTIVE: Final = ("path_invalid",)
 
 
-class Verdict(NamedTuple):
-    """What the gate says: act now, look again later, suppress under a parent, or drop as recovered."""
-
-    kind: Literal["act", "wait", "suppress", "recovered"]
-    why: str
-    parent: int | None = None
+Verdict = tuple[Literal["act", "wait", "suppress", "recovered"], str, int | None]
+"""What the gate says: act now, look again later, suppress under a parent, or drop as recovered; why; the parent."""
 
 
 def elapsed(since: float, now: float, seconds: float) -> bool:
@@ -42,21 +38,21 @@ def judge(
     """Return what to do with a detected or suppressed task, given the others of its target and the storm it is in."""
     runs_again = is_healthy(service, now, settings.settle + settings.grace) and task.issue.type not in PROACTIVE
     if runs_again and elapsed(task.last_seen, now, settings.grace):
-        return Verdict("recovered", "the service runs again")
+        return "recovered", "the service runs again", None
     if cause := cause_of(task, others):
-        return Verdict("suppress", f"a symptom of task {cause.id} ({cause.issue.type})", cause.id)
+        return "suppress", f"a symptom of task {cause.id} ({cause.issue.type})", cause.id
     if storm is not None:
-        return Verdict("suppress", f"one of many like task {storm} at once", storm)
+        return "suppress", f"one of many like task {storm} at once", storm
     if task.issue.type in PROACTIVE:
-        return Verdict("act", "it will not start like this")
+        return "act", "it will not start like this", None
     if not elapsed(task.first_seen, now, settings.grace):
-        return Verdict("wait", "may be transient")
+        return "wait", "may be transient", None
     state = service.state if service is not None else ""
     if state == "starting" and not elapsed(task.first_seen, now, settings.patience):
-        return Verdict("wait", "its manager is still trying")
+        return "wait", "its manager is still trying", None
     if state == "running" and task.issue.type != "flapping":
-        return Verdict("wait", "it runs again, perhaps for good")
-    return Verdict("act", "not transient")
+        return "wait", "it runs again, perhaps for good", None
+    return "act", "not transient", None
 
 
 def cause_of(task: Task, others: Sequence[Task]) -> Task | None:
