@@ -293,6 +293,9 @@ class Effects:
             if flight is None:
                 return Transfer((state,))
             relation = self.relations.relation(function, self.subject, start, _entering(state))
+        if flight is not None and len(function.yields) > 1:
+            # Where one yield is undone and another is not, the plain one is for a block inside a block.
+            relation = frozenset(pair for pair in relation if pair[1].tx is not Tx.FAILED) or relation
         told = self._told(relation, state)
         if flight is None:
             return told
