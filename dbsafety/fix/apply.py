@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from dbsafety.model.faults import FixRefused
 
 _SUFFIX = ".dbsafety-tmp"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _CHANGED = "the file changed while it was being fixed; run again"
 
 
@@ -75,7 +77,7 @@ def _held(path: Path, target: Path) -> Iterator[os.stat_result]:
         return
     descriptor = os.open(target, os.O_RDWR)
     try:
-        if not _locked(descriptor):
+        if _locked(descriptor) is False:
             raise FixRefused("another run is writing the file; run again", str(path))
         if not _is_same(descriptor, target):
             raise FixRefused(_CHANGED, str(path))
@@ -114,7 +116,7 @@ def _open_temporary(target: Path) -> tuple[Path, int]:
     while True:
         name = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}{_SUFFIX}")
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        if _locked(descriptor) and _is_same(descriptor, name):
+        if _locked(descriptor) is not False and _is_same(descriptor, name):
             return name, descriptor
         os.close(descriptor)  # another run took it for a leftover in the moment before the lock
 
@@ -141,16 +143,24 @@ def _removed(name: Path) -> bool:
         return False
 
 
-def _locked(descriptor: int) -> bool:
-    """Take the lock of an open file, which the system gives back when the process ends, however it ends."""
+def _locked(descriptor: int) -> bool | None:
+    """Take the lock of an open file, which the system gives back when the process ends, however it ends.
+
+    False when somebody else holds it. None where there are no locks: on some file systems, and on Windows, where a file
+    that is open cannot be removed.
+    """
     if sys.platform == "win32":
-        return True
+        return None
     import fcntl
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -87,6 +88,7 @@ def test_a_full_disk_changes_nothing(file: Path, monkeypatch: pytest.MonkeyPatch
 
 
 if POSIX:
+    import fcntl
 
     @pytest.mark.parametrize("mode", [0o644, 0o600, 0o755, 0o664])
     def test_mode_is_kept(file: Path, mode: int) -> None:
@@ -164,6 +166,25 @@ if POSIX:
             return trace
 
         sys.settrace(trace)
+
+    def test_a_file_that_another_run_is_writing_is_left_alone(file: Path) -> None:
+        with file.open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            assert refusal(file) == f"{file}: another run is writing the file; run again"
+        assert file.read_bytes() == OLD
+        write_atomically(file, OLD, NEW)
+        assert file.read_bytes() == NEW
+
+    def test_without_locks_files_are_written_and_leftovers_stay(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(descriptor: int, operation: int) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", missing)
+        left = file.with_name(".m.py.0a1b2c3d.dbsafety-tmp")
+        left.write_bytes(b"")
+        write_atomically(file, OLD, NEW)
+        assert (file.read_bytes(), remove_leftovers(file.parent)) == (NEW, ())
+        assert names(file.parent) == [left.name, "m.py"]
 
     def test_the_temporary_file_of_a_run_at_work_stays(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
