@@ -166,7 +166,8 @@ class ModuleIndex:
     """Everything gathered from one module in one pass.
 
     `targets` maps `id` of an expression to what it is bound to; `callers` maps the last part of a callee's name to
-    the calls of it; `stores` maps an attribute's name to the objects other than `self` to which it is assigned.
+    the calls of it, `given` a name to the calls that have it as an argument; `stores` maps an attribute's name to the
+    objects other than `self` to which it is assigned.
     """
 
     path: str
@@ -180,6 +181,7 @@ class ModuleIndex:
     targets: dict[int, Target] = field(default_factory=dict)
     callers: dict[str, list[tuple[ast.Call, FunctionInfo]]] = field(default_factory=dict)
     stores: dict[str, list[tuple[ast.expr, Binding]]] = field(default_factory=dict)
+    given: dict[str, list[tuple[ast.Call, FunctionInfo]]] = field(default_factory=dict)
     star_imports: list[str] = field(default_factory=list)
     imported: set[str] = field(default_factory=set)
 

@@ -21,6 +21,7 @@ from dbsafety.typestate.values import (
     Key,
     Mode,
     Value,
+    from_other_module,
     handles,
     param_key,
 )
@@ -119,6 +120,41 @@ def _passed(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[
         value = argument_for(call, function, name)
         if value is not None and not isinstance(value, _PLAIN) and _means(resolver, call, caller, function):
             yield from resolver.evaluate(value, caller.scope)
+    for call, caller in _called_back(resolver, function, called):
+        value = argument_for(call, function, name)
+        found = resolver.evaluate(value, caller.scope) if not isinstance(value, _PLAIN) else EMPTY
+        foreign = caller.module is not function.module
+        yield from (from_other_module(v) for v in found) if foreign else found
+
+
+def _called_back(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[tuple[ast.Call, FunctionInfo]]:
+    """The calls inside functions that this module gives `function` to, of the parameter that holds it there."""
+    for call, caller in function.module.given.get(name, ())[:_MAX_CALLS]:
+        for taker in resolver.evaluate(call.func, caller.scope):
+            if not isinstance(taker, Function) or taker.info is function:
+                continue
+            for argument in taker.info.parameters:
+                value = argument_for(call, taker.info, argument.arg)
+                if value is not None and _names(value, name) and _is(resolver, value, caller, function):
+                    calls = taker.info.module.callers.get(argument.arg, ())
+                    yield from (pair for pair in calls[:_MAX_CALLS] if _is_parameter_of(taker.info, *pair))
+
+
+def _names(node: ast.expr, name: str) -> bool:
+    """Whether the expression is the name, or an attribute of that name."""
+    match node:
+        case ast.Name(id=said) | ast.Attribute(attr=said):
+            return said == name
+    return False
+
+
+def _is(resolver: Evaluator, node: ast.expr, caller: FunctionInfo, function: FunctionInfo) -> bool:
+    return any(isinstance(v, Function) and v.info is function for v in resolver.evaluate(node, caller.scope))
+
+
+def _is_parameter_of(taker: FunctionInfo, call: ast.Call, caller: FunctionInfo) -> bool:
+    """Whether the call is of a parameter of `taker`, by its body or one inside it."""
+    return isinstance(call.func, ast.Name) and caller.scope.find(call.func.id) is taker.scope
 
 
 def _means(resolver: Evaluator, call: ast.Call, caller: FunctionInfo, function: FunctionInfo) -> bool:
