@@ -9,14 +9,16 @@ from typing import TypeVar
 from dbsafety.config.settings import Settings
 from dbsafety.model.finding import Confidence, Finding
 
-_CONNECTIONS = "DBS2"
-"""Leaks, locks and timeouts matter little in a process that ends with its test (rules.md, "Severity and default")."""
+_NOT_IN_TESTS = ("DBS2", "DBS302")
+"""Leaks, locks and timeouts matter little in a process that ends with its test (rules.md, "Severity and default"), and
+nobody else writes there.
+"""
 _Value = TypeVar("_Value")
 
 
 def adjusted(finding: Finding, settings: Settings, *, in_test: bool) -> Finding:
     """The finding as the settings want it reported."""
-    if in_test and finding.code.startswith(_CONNECTIONS):
+    if in_test and finding.code.startswith(_NOT_IN_TESTS):
         finding = replace(finding, confidence=Confidence.LOW)
     severity = _longest(finding.code, settings.severity)
     if severity is not None:

@@ -34,7 +34,7 @@ DEFAULT_EXCLUDE = (
 # Test files by the naming of pytest and unittest, and the folders that hold them.
 DEFAULT_TEST_PATHS = (
     *("test_*.py", "*_test.py", "test.py", "tests.py", "conftest.py", "fixtures.py"),
-    *("test/", "tests/", "_tests/"),
+    *("test/", "tests/", "_tests/", "benchmarks/"),
 )
 
 
@@ -164,7 +164,9 @@ class Settings:
     test_paths: tuple[str, ...] = field(
         default=DEFAULT_TEST_PATHS,
         metadata=_about(
-            "test-paths", Kind.GLOBS, "Test files: findings of DBS2xx have low confidence there; replaces the default."
+            "test-paths",
+            Kind.GLOBS,
+            "Test files: findings of DBS2xx and DBS302 have low confidence there; replaces the default.",
         ),
     )
     sqlite_timeout: float = field(

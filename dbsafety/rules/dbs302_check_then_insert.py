@@ -64,9 +64,10 @@ def remember_all(path: str, names: list[str]) -> None:
 None: `ON CONFLICT` needs a UNIQUE constraint, and without one the cure is a lock.
 
 ## Limits
-Whether somebody else writes to the table is not seen: scripts that run and end have low confidence, and so have SQLite
-files where the module runs no threads and serves nobody; such findings are not shown by default. Helpers that look for
-the row or insert it by themselves, an INSERT behind an UPDATE that changed no row, and ORM objects are not looked at.
+Whether somebody else writes to the table is not seen: test files and scripts that run and end have low confidence, and
+so have SQLite files where the module runs no threads and serves nobody; such findings are not shown by default. Helpers
+that look for the row or insert it by themselves, an INSERT behind an UPDATE that changed no row, and ORM objects are
+not looked at.
 """
 
 from __future__ import annotations

@@ -20,7 +20,13 @@ from dbsafety.rules.run import RuleRun
 from dbsafety.source.module import SourceModule
 from dbsafety.typestate.frame import Frames
 
-SLUGS = {"DBS101": "swallowed-error-no-rollback", "DBS102": "statement-in-aborted-transaction", "DBS201": "no-timeout"}
+SLUGS = {
+    "DBS101": "swallowed-error-no-rollback",
+    "DBS102": "statement-in-aborted-transaction",
+    "DBS201": "no-timeout",
+    "DBS301": "stale-lastrowid",
+    "DBS302": "check-then-insert",
+}
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
