@@ -18,6 +18,8 @@ from dbsafety.rules.registry import all_rules
 from dbsafety.source.pragmas import PragmaKind
 
 CONFIDENCES = ("low", "medium", "high")
+_SESSIONS = 4
+"""Folders whose sessions are kept, the last used: each has trees of its own, also of what its files import."""
 
 
 @dataclass(slots=True)
@@ -49,9 +51,13 @@ class Engine:
 
     def _session(self, name: str) -> Session:
         folder = absolute(name).parent
-        if folder not in self._sessions:
-            self._sessions[folder] = self._opened(folder if folder.is_dir() else Path.cwd(), (name,))
-        return self._sessions[folder]
+        session = self._sessions.pop(folder, None)
+        if session is None:
+            session = self._opened(folder if folder.is_dir() else Path.cwd(), (name,))
+        self._sessions[folder] = session
+        while len(self._sessions) > _SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        return session
 
     def _opened(self, folder: Path, files: tuple[str, ...]) -> Session:
         configuration = load(folder, Path(self.config) if self.config else None)

@@ -57,6 +57,9 @@ class Program:
             return known
         if path in self._by_path or not self._roots:
             self.generation += 1
+            if self._by_path.get(path) is None:  # where it was looked for in vain, it is found now
+                self._by_name = {key: index for key, index in self._by_name.items() if index is not None}
+                self._splits.clear()
         name, is_package = module_name(path, self._roots)
         return self.add(tree, path, name, is_package=is_package)
 

@@ -58,3 +58,15 @@ def test_a_stub_is_read_where_there_is_no_source() -> None:
     assert path_of(stubbed, "native", "app.py") == "native.pyi"
     assert path_of(stubbed, "both", "app.py") == "both.py"
     assert path_of(stubbed, "pkg", "app.py") == "pkg/__init__.pyi"
+
+
+def test_a_module_that_comes_later_is_found_then() -> None:
+    growing = program({"app.py": ""}, ".")
+    assert path_of(growing, "db", "app.py") is None
+    assert growing.split("db.connect", "app.py") is None
+    growing.take(ast.parse(""), "db.py")
+    assert path_of(growing, "db", "app.py") == "db.py"
+    index, rest = growing.split("db.connect", "app.py") or (None, ())
+    assert index is not None
+    assert rest == ("connect",)
+    assert growing.generation == 1
