@@ -21,7 +21,7 @@ from dbsafety_runtime.storage.errors import (
     StorageBug,
     StorageFault,
 )
-from dbsafety_runtime.storage.lite import LiteStore
+from dbsafety_runtime.storage.lite import LiteStore, unit
 from dbsafety_runtime.storage.litefile import filesystem_of
 from dbsafety_runtime.storage.litetx import LiteTx, Ticket, hand_back
 
@@ -214,6 +214,37 @@ def test_a_write_inside_a_write_is_a_bug(lite: LiteStore) -> None:
     with pytest.raises(StorageBug, match="a write inside a transaction"):
         lite.write(lambda _tx: lite.write(put("a")))
     assert names(lite) == []
+
+
+class Names:
+    def __init__(self, db: LiteStore) -> None:
+        self.db = db
+
+    @unit
+    def add(self, name: str) -> list[str]:
+        self.db.rows(PUT, (name, "v"))
+        return names(self.db)
+
+    @unit
+    def add_both(self, first: str, second: str, *, fails: bool = False) -> list[str]:
+        self.add(first)
+        if fails:
+            raise ValueError(first)
+        return self.add(second)
+
+
+def test_a_unit_is_part_of_the_unit_it_is_called_from(lite: LiteStore) -> None:
+    """It sees what the outer one has written, and is undone with it."""
+    kept = Names(lite)
+    assert kept.add("a") == ["a"]
+    with pytest.raises(ValueError, match="b"):
+        kept.add_both("b", "c", fails=True)
+    with pytest.raises(Rejected):
+        kept.add_both("d", "a")
+    assert names(lite) == ["a"]
+    assert kept.add_both("b", "c") == ["a", "b", "c"]
+    with pytest.raises(NO_ROOM):
+        lite.rows(PUT, ("outside of any unit", "v"))
 
 
 def test_a_full_database_fails_the_caller_and_keeps_the_rest(lite: LiteStore) -> None:
