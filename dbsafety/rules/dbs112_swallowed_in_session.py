@@ -55,8 +55,8 @@ where no name in scope is sure to be the session.
 
 ## Limits
 What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on
-every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known
-and the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
+every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known or
+the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
 by a framework after the request is seen for `Depends` alone.
 """
 
@@ -72,7 +72,7 @@ from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import goes_on_after_errors, handed_in, speaks_of_postgresql, used_by_callers
+from dbsafety.rules.sessions import goes_on_after_errors, handed_in, has_callers, speaks_of_postgresql, used_by_callers
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.ops import Op
@@ -131,7 +131,7 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
     confidence = view.confidence(swallow)
     lent = end is End.FUNCTION and swallow.subject.key.kind == "param"
     stated = _by_statement(view, swallow, end)
-    if lent and stated and not speaks_of_postgresql(view.module):
+    if lent and stated and not (speaks_of_postgresql(view.module) and has_callers(view)):
         confidence = Confidence.LOW
     elif lent or stated:
         confidence = confidence.at_most(Confidence.MEDIUM)

@@ -5,8 +5,8 @@
 
 It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
 sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
-`factory`. It has low confidence, hence is not shown by default, in test files, in migrations, and for a connection that
-only reads and ends with its function, in a script or in a module that writes to no SQLite database.
+`factory`. It has low confidence, hence is not shown by default, in test files, in migrations, and, in a module that
+writes to no SQLite database, with `mode=ro` and for a connection that only reads and ends with its function.
 
 ## Why it matters
 A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is

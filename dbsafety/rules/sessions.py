@@ -50,6 +50,12 @@ def handed_in(view: FunctionView, name: str) -> bool:
     return any(ast.unparse(call.func).rpartition(".")[2] == "Depends" for call in calls)
 
 
+def has_callers(view: FunctionView) -> bool:
+    """Whether some function of the module calls this one."""
+    name = view.name.rpartition(".")[2]
+    return any(info is not view.info for _, info in view.info.module.callers.get(name, ()))
+
+
 def used_by_callers(view: FunctionView, name: str) -> bool:
     """Whether some caller in this module uses the failed session on, or keeps it; also when there is no such caller."""
     node = view.info.node
