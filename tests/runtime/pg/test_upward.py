@@ -21,7 +21,7 @@ class Upward:
     def __init__(self, host: str) -> None:
         self.host = host
 
-    def propose(self, case: object, recipes: object, tried: object) -> Plan:
+    def propose(self, case: object, recipes: object) -> Plan:
         args = {"kind": "drain-broker", "payload": f'{{"host": "{self.host}"}}', "key": "broker-7"}
         return Plan("report-upward", (Step("enqueue_task", args),), self.name, 0.9, ("r:state:api",), "one for all")
 
