@@ -118,7 +118,8 @@ class _Walk:
                 return place
         stored = {n.id for target in targets for n in _nodes(target, ast.Name) if isinstance(n.ctx, ast.Store)}
         names, cursors = place.names - stored, place.cursors - stored
-        if not self._holds(value, place):
+        if not self._holds(value, place) or isinstance(value, ast.BinOp):
+            # The difference of two sets, or a sum, tells nothing of the row.
             return place._replace(names=names, cursors=cursors)
         if self.gives_cursor and _awaited(value) is self.select.call:
             return place._replace(names=names, cursors=cursors | stored)
