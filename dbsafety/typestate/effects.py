@@ -102,6 +102,9 @@ class Effects:
         related = False
         for target in facts.targets:
             keys = self._keys_inside(node, target)
+            if not keys and state.tx is Tx.FAILED and facts.may_end and self.relations.is_vast(target.info):
+                related = True  # what it ends, as its name says, may be this one
+                continue
             if not keys:
                 if self.relations.returns(target.info):
                     found.add((Exit.NORMAL, state))

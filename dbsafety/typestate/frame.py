@@ -38,7 +38,7 @@ class Frames:
         self.items: Store[int, list[ast.withitem]] = Store(memory)
         self.worked_on: Store[int, dict[Key, Handle]] = Store(memory)
         self.targets: Store[int, list[Function]] = Store(memory)
-        self.touched: Store[int, dict[Key, Handle]] = Store(memory)
+        self.touched: Store[int, tuple[dict[Key, Handle], bool]] = Store(memory)
         self.relations: Store[Question, Relation] = Store(memory)
         self.returns: Store[int, bool] = Store(memory)
 

@@ -77,5 +77,8 @@ class Relations(Protocol):
     def touched(self, function: FunctionInfo) -> dict[Key, Handle]:
         """The connections that the function, or anything it calls, works on."""
 
+    def is_vast(self, function: FunctionInfo) -> bool:
+        """Whether the function calls so many others that it is not known which connections they all work on."""
+
     def returns(self, function: FunctionInfo) -> bool:
         """Whether the function can end without an exception at all."""

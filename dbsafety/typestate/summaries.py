@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.typestate.automaton import State
@@ -14,7 +15,7 @@ from dbsafety.typestate.values import Evaluator, Handle, Key
 
 _ROUNDS = 12
 _MAX_DEPTH = 40
-_MAX_REACH = 60
+_MAX_REACH = 100
 _UNKNOWN: Relation = frozenset()
 
 
@@ -73,14 +74,22 @@ class Summaries:
 
     def touched(self, function: FunctionInfo) -> dict[Key, Handle]:
         """The connections that the function, or anything it calls, works on, without the local ones of callees."""
+        return self._reached(function)[0]
+
+    def is_vast(self, function: FunctionInfo) -> bool:
+        """Whether the function calls so many others that it is not known which connections they all work on."""
+        return self._reached(function)[1]
+
+    def _reached(self, function: FunctionInfo) -> tuple[dict[Key, Handle], bool]:
         return self._shared.touched.get(id(function), lambda: self._within_reach(function))
 
-    def _within_reach(self, function: FunctionInfo) -> dict[Key, Handle]:
+    def _within_reach(self, function: FunctionInfo) -> tuple[dict[Key, Handle], bool]:
+        """The connections, those of the nearest functions first, and whether some functions were left out."""
         found: dict[Key, Handle] = {}
         seen: set[int] = set()
-        pending = [function]
+        pending = deque([function])
         while pending and len(seen) < _MAX_REACH:
-            current = pending.pop()
+            current = pending.popleft()
             if id(current) in seen:
                 continue
             seen.add(id(current))
@@ -92,7 +101,7 @@ class Summaries:
                 for key, handle in frame.passed().items():
                     found.setdefault(key, handle)
             pending.extend(target.info for target in frame.targets())
-        return found
+        return found, any(id(left) not in seen for left in pending)
 
     def returns(self, function: FunctionInfo) -> bool:
         """Whether the function can end without an exception at all."""

@@ -201,3 +201,16 @@ def test_exit_knows_whether_there_is_an_exception() -> None:
     ways = MANAGERS.ways("Database.__exit__", FAILED, Start.EXIT_RAISED)
     assert {way for way, _ in ways} == {"normal", "true", "db"}
     assert ("seen commit", "failed") not in ways
+
+
+@pytest.mark.parametrize("length", [5, 150])
+def test_a_recovery_that_is_too_far_away_to_be_seen_is_supposed(length: int) -> None:
+    between = "".join(f"def step{n}():\n    step{n + 1}()\n" for n in range(length))
+    far = Module(
+        "import psycopg2\nconn = psycopg2.connect('')\n"
+        f"{between}def step{length}():\n    conn.rollback()\n"
+        "def recover():\n    step0()\n"
+        "def work():\n    try:\n        conn.cursor().execute('DELETE FROM t')\n"
+        "    except psycopg2.Error:\n        recover()\n"
+    )
+    assert "failed" not in far.normal("work", IDLE)
