@@ -46,7 +46,8 @@ def _append(tx: LiteTx, entries: list[tuple[Any, ...]]) -> None:
     ((last, previous),) = tx.execute(LAST) or [(0, START)]
     rows = []
     for number, entry in enumerate(entries, last + 1):
-        rows.append((number, *entry, previous, _hash(previous, (number, *entry))))
+        numbered = (number, *entry)
+        rows.append((*numbered, previous, _hash(previous, numbered)))
         previous = rows[-1][-1]
     tx.many(APPEND, rows)
 

@@ -34,23 +34,19 @@ class LiteTx:
         self.conn = conn
         self.late: list[tuple[Callable[[LiteTx, list[Any]], None], Any]] = []
 
-    def execute(self, sql: str, params: Sequence[object] = ()) -> list[Row]:
-        """Run one statement and return its rows; raises a StorageFault."""
-        return self._fetched(self.conn.execute, sql, params)
-
-    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run one statement for each row; raises a StorageFault."""
-        self._fetched(self.conn.executemany, sql, rows)
-
-    @staticmethod
-    def _fetched(run: Callable[..., sqlite3.Cursor], sql: str, values: Sequence[object]) -> list[Row]:
+    def execute(self, sql: str, params: Sequence[Any] = (), *, many: bool = False) -> list[Row]:
+        """Run one statement, with `many` once for each row of `params`, and return its rows; raises a StorageFault."""
         reach("lite_statement")
         try:
-            return run(sql, values).fetchall()
+            return (self.conn.executemany if many else self.conn.execute)(sql, params).fetchall()
         except sqlite3.Error as error:
             raise classified(error) from error
         except (OverflowError, UnicodeEncodeError) as error:  # a value SQLite has no type for
             raise Rejected(str(error)) from error
+
+    def many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row; raises a StorageFault."""
+        self.execute(sql, rows, many=True)
 
     def at_end(self, store: Callable[[LiteTx, list[Any]], None], item: object) -> None:
         """Let `store` have `item` just before the commit, together with those of all other callers of the group."""
