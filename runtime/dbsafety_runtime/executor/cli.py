@@ -97,12 +97,11 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_i
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
         worker = Worker(target, options, handlers)
-        with _signals(worker.stop):
-            return worker.run()
+        _stop_on_signals(worker.stop)
+        return worker.run()
 
 
-@contextmanager
-def _signals(stop: Callable[[], None]) -> Iterator[None]:
+def _stop_on_signals(stop: Callable[[], None]) -> None:
     """SIGTERM and SIGINT drain; the second one ends the process at once, leases do the rest."""
     seen: list[int] = []
 
@@ -114,7 +113,6 @@ def _signals(stop: Callable[[], None]) -> Iterator[None]:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    yield
 
 
 def _at(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -189,10 +187,9 @@ def reset_stuck(
     settings: Settings, *, worker: UUID | None, older_than: str, dry_run: bool, force: tuple[int, ...]
 ) -> int:
     """Hand back tasks whose lease has ended or whose worker is dead; never a living worker's."""
+    if force and not dry_run:
+        return _move(settings, force, "forced", "handed back", "is not running")
     with _store(settings) as store:
-        if force and not dry_run:
-            moved = queue.move(store, force, event="forced")
-            return _report(force, moved, "handed back", "is not running")
         found = queue.rescue(store, settings, worker=worker, older=_seconds(older_than), dry=dry_run)
     for task_id, state in found:
         click.echo(f"{task_id} {state}")
@@ -200,10 +197,13 @@ def reset_stuck(
     return 0
 
 
-def _report(asked: Sequence[int], done: Sequence[int], yes: str, no: str) -> int:
-    for task_id in asked:
-        click.echo(f"{task_id} {yes if task_id in done else no}")
-    return 0 if set(asked) == set(done) else 1
+def _move(settings: Settings, ids: tuple[int, ...], event: str, yes: str, no: str) -> int:
+    """Apply an operator's decision and say for each task what came of it; return 1 unless it applied to all."""
+    with _store(settings) as store:
+        moved = queue.move(store, ids, event=event)
+    for task_id in ids:
+        click.echo(f"{task_id} {yes if task_id in moved else no}")
+    return 0 if set(ids) == set(moved) else 1
 
 
 @cli.command()
@@ -211,9 +211,8 @@ def _report(asked: Sequence[int], done: Sequence[int], yes: str, no: str) -> int
 @click.pass_obj
 def redrive(settings: Settings, ids: tuple[int, ...]) -> int:
     """Give failed or dead tasks a new start."""
-    with _store(settings) as store:
-        moved = queue.move(store, ids, event="redriven")
-    return _report(ids, moved, "assigned", "unchanged: neither failed nor dead, or an open task has its dedupe key")
+    unchanged = "unchanged: neither failed nor dead, or an open task has its dedupe key"
+    return _move(settings, ids, "redriven", "assigned", unchanged)
 
 
 @cli.command()
@@ -221,9 +220,7 @@ def redrive(settings: Settings, ids: tuple[int, ...]) -> int:
 @click.pass_obj
 def cancel(settings: Settings, ids: tuple[int, ...]) -> int:
     """Cancel tasks that have not started."""
-    with _store(settings) as store:
-        moved = queue.move(store, ids, event="cancelled")
-    return _report(ids, moved, "cancelled", "unchanged: not waiting")
+    return _move(settings, ids, "cancelled", "cancelled", "unchanged: not waiting")
 
 
 @cli.command()

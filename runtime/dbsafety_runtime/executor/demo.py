@@ -7,8 +7,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import Final
 
 from dbsafety_runtime.executor import queue
@@ -76,21 +76,11 @@ class Fleet:
         self.killed += 1
         self.fill()
 
-    def end(self) -> list[int]:
+    def close(self) -> list[int]:
         """SIGTERM all and return their exit codes."""
         for process in self._processes:
             process.terminate()
         return [process.wait(40) for process in self._processes]
-
-
-@contextmanager
-def _fleet(dsn: str) -> Iterator[Fleet]:
-    fleet = Fleet(dsn)
-    try:
-        fleet.fill()
-        yield fleet
-    finally:
-        fleet.end()
 
 
 def run(*, tasks: int, faults: bool, seed: int, say: Say) -> int:
@@ -102,9 +92,10 @@ def run(*, tasks: int, faults: bool, seed: int, say: Say) -> int:
         migrate.migrate(store)
         store.run(lambda tx: _fill(tx, tasks, 0.08 if faults else 0.02))
         say(f"{tasks} tasks for {WORKERS} workers on a private PostgreSQL (process {server.pid})")
-        with _fleet(server.dsn) as fleet:
+        with closing(Fleet(server.dsn)) as fleet:
+            fleet.fill()
             finished, slowest = _watch(store, server, fleet, random.Random(seed), faults=faults, say=say)  # noqa: S311
-            codes = fleet.end()
+            codes = fleet.close()
         say(f"workers killed: {fleet.killed}; exit codes of the rest on SIGTERM: {codes}")
         failed = _prove(store, tasks, finished=finished, slowest=slowest, say=say)
         say(f"{'NOT proven: ' + ', '.join(failed) if failed else 'all proven'}, {time.monotonic() - started:.0f} s")
