@@ -129,7 +129,7 @@ def test_fix_says_why_it_leaves_a_file_whose_line_ends_would_be_lost(capsys: pyt
     assert Path("cr.py").read_bytes() == data
     assert (
         "dbsafety: note: cr.py:3: DBS201 not fixed: the file has whitespace that would be lost "
-        "(a form feed before code, a CR or blanks at its end)\n" in capsys.readouterr().err
+        "(a CR or blanks at its end)\n" in capsys.readouterr().err
     )
 
 

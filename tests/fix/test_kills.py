@@ -117,7 +117,7 @@ def kill_at(points: int, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Counter
 if sys.platform != "win32":
 
     def test_a_few_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        met = kill_at(6, Tree.below(tmp_path), monkeypatch)
+        met = kill_at(4, Tree.below(tmp_path), monkeypatch)
         assert met["inside a write"] >= 1
 
     @pytest.mark.slow
