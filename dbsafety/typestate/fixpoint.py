@@ -123,10 +123,10 @@ class Fixpoint(Generic[K, V]):
                 except _TooDeepError:
                     self._drop(0)
                 self._memory.tainted = outer
-        except BaseException:
-            self._waiting.clear()
-            self._drop(0)
-            raise
+        finally:
+            if self._waiting:
+                self._waiting.clear()
+                self._drop(0)
 
     def _answer(self, key: K, compute: Callable[[], V]) -> V:
         memory, depth, mark = self._memory, len(self._active), len(self._trail)
