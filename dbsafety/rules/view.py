@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, HandleKind
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex, Scope
 from dbsafety.flow.graph import Cfg, Step
 from dbsafety.model.finding import Confidence
+from dbsafety.typestate.attributes import is_property
 from dbsafety.typestate.automaton import Raised, State, Tx
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.frame import Frame
@@ -170,7 +171,8 @@ class FunctionView:
         """The database errors that end in this function."""
         if not self.info.has_handlers:
             return ()
-        return tuple(swallows(self.module.summaries, self.info))
+        found = swallows(self.module.summaries, self.info)
+        return tuple(swallow for swallow in found if not self._heals(swallow, is_property))
 
     def calls(self) -> Iterator[tuple[ast.Call, CallFacts]]:
         """The calls of this body in source order, with what they do."""
@@ -288,8 +290,11 @@ class FunctionView:
 
     def heals_at_checkout(self, swallow: Swallow) -> bool:
         """Whether the function that hands the connection out ends a failed transaction first."""
+        return self._heals(swallow, lambda _: True)
+
+    def _heals(self, swallow: Swallow, chosen: Callable[[FunctionInfo], bool]) -> bool:
         key = swallow.subject.key
-        for other in self.module.index.functions:
+        for other in filter(chosen, self.module.index.functions):
             values = (self.resolver.evaluate(r.value, other.scope) for r in other.returns)
             if not any(h.key == key and h.kind is HandleKind.CONNECTION for v in values for h in handles(v)):
                 continue

@@ -19,6 +19,7 @@ from dbsafety.typestate.values import (
     Instance,
     Key,
     Mode,
+    Nothing,
     Value,
     from_other_module,
 )
@@ -82,7 +83,7 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
     """What `instance.name` may be."""
     found = method(resolver, cls, name)
     if found is not None:
-        if _is_property(found):
+        if is_property(found):
             values: set[Value] = set()
             for statement in found.returns:
                 values |= resolver.evaluate(statement.value, found.scope)
@@ -97,7 +98,16 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
             gathered |= {from_other_module(value) for value in bound} if foreign else bound
         gathered |= filled(resolver, current.members.get(name, ()))
         gathered.update(_stored(resolver, current, name, key))
+    if all(isinstance(value, Nothing) for value in gathered) and resolver.is_final():
+        gathered |= {from_other_module(value) for value in _of_subclasses(resolver, cls, name)}
     return frozenset(seen_from(resolver, cls, _kept(value, key)) for value in gathered)
+
+
+def _of_subclasses(resolver: Evaluator, cls: ClassInfo, name: str) -> Iterator[Value]:
+    """What the classes of this module that are made of `cls` keep in the attribute, for a base that only uses it."""
+    for other in cls.module.classes:
+        if other is not cls and name in other.attributes and any(base is cls for base in ancestry(resolver, other)):
+            yield from resolver.attribute(Instance(other), name)
 
 
 def _stored(resolver: Evaluator, cls: ClassInfo, name: str, key: Key) -> Iterator[Value]:
@@ -152,7 +162,8 @@ def _kept(value: Value, key: Key) -> Value:
     return value
 
 
-def _is_property(function: FunctionInfo) -> bool:
+def is_property(function: FunctionInfo) -> bool:
+    """Whether the method is called by naming it."""
     for decorator in function.decorators:
         name = (
             decorator.attr
