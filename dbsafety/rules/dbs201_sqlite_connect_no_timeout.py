@@ -5,8 +5,9 @@
 
 It is quiet when a timeout is given by keyword, by position or perhaps inside `**kwargs`; when `PRAGMA busy_timeout` is
 sent on that connection; for `:memory:` and `mode=memory`; for `immutable=1`; for temporary files; and with a custom
-`factory`. It has low confidence, hence is not shown by default, in test files, in migrations, and, in a module that
-writes to no SQLite database, with `mode=ro` and for a connection that only reads and ends with its function.
+`factory`. It has low confidence, hence is not shown by default, in test files, in migrations, where the first
+statement creates a table without IF NOT EXISTS, hence a new file, and, in a module that writes to no SQLite database,
+with `mode=ro` and for a connection that only reads and ends with its function.
 
 ## Why it matters
 A connection that meets another writer waits for its timeout and then fails with `sqlite3.OperationalError: database is
@@ -43,9 +44,10 @@ Whether another process or thread writes to the file cannot be seen: then the co
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import ConstructorSpec, HandleKind
+from dbsafety.drivers.spec import ConstructorSpec, Effect, HandleKind
 from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
@@ -67,6 +69,8 @@ RULE = Rule(
     fix=Applicability.SAFE,
 )
 
+_NEW_TABLE = re.compile(r"\s*CREATE\s+TABLE\s+(?!IF\b)", re.IGNORECASE)
+
 
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each call that opens a SQLite database without saying how long to wait."""
@@ -81,7 +85,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
         reads = place is Place.READ_ONLY or _only_reads(view, op)
-        if is_upgrade(view.path) or (reads and not _writes(view.module)):
+        if is_upgrade(view.path) or _is_new(view, call, op) or (reads and not _writes(view.module)):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout
@@ -105,6 +109,13 @@ def check(view: FunctionView) -> Iterator[Finding]:
 def _only_reads(view: FunctionView, op: Op) -> bool:
     """Whether the connection ends with the function, and every statement on it is known to read."""
     return not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
+
+
+def _is_new(view: FunctionView, call: ast.Call, op: Op) -> bool:
+    """Whether the first statement creates a table that must not be there yet: nobody else knows the file."""
+    sent = [(node, o) for node, o in view.ops(op.key) if o.effect is Effect.EXECUTE and node.lineno >= call.lineno]
+    first = min(sent, key=lambda pair: (pair[0].lineno, pair[0].col_offset), default=None)
+    return first is not None and bool(_NEW_TABLE.match(first[1].sql or ""))
 
 
 def _writes(module: ModuleView) -> bool:
