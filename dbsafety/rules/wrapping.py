@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapInWith
 from dbsafety.model.span import Span
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
+from dbsafety.typestate.values import Function, handles
 
 _NO_MODE = frozenset({"row_factory", "text_factory", "cursor_factory"})
 """Attributes that may be set inside the block: they say nothing about transactions."""
+_MODE = frozenset({"autocommit", "isolation_level", "readonly", "deferrable"})
 
 
 def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | None, str]:
@@ -62,10 +65,29 @@ def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, stateme
     if any(_enters(node, name) for s in view.suite_of(statement) for node in ast.walk(s)):
         # psycopg2 2.9: "the connection cannot be re-entered recursively".
         return f"`with {name}:` stands inside already, and a connection may not be entered twice"
+    if any(_minds(view, facts.targets) for _, facts in view.calls() if op.key in facts.passed):
+        return f"a function that gets `{name}` enters it or changes its mode, which its `with` block does not allow"
     outside = {id(n) for s in view.suite_of(statement) for n in ast.walk(s)}
     if any(id(node) not in outside for node, _ in ops):
         return "the connection is also used outside the suite that opens it"
     return ""
+
+
+def _minds(view: FunctionView, targets: Iterable[Function], depth: int = 3) -> bool:
+    """Whether a called function, or one it calls, enters a connection that is not its own or changes its mode."""
+    for target in targets:
+        other = FunctionView(view.module, target.info)
+        values = (other.resolver.evaluate(item.context_expr, other.scope) for item in other.frame.items())
+        entered = (handle for value in values for handle in handles(value))
+        changed = (op for _, op in other.ops() if op.effect is Effect.AUTOCOMMIT)
+        assigned = (attribute for attribute, _ in target.info.assigns if attribute.attr in _MODE)
+        if any(h.kind is HandleKind.CONNECTION and h.key.kind not in ("site", "local") for h in entered):
+            return True
+        if any(True for _ in changed) or any(True for _ in assigned):
+            return True
+        if depth and any(_minds(view, facts.targets, depth - 1) for _, facts in other.calls()):
+            return True
+    return False
 
 
 def _enters(node: ast.AST, name: str) -> bool:
