@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 
+from dbsafety.facts.alternatives import alternatives
 from dbsafety.facts.imports import absolute_module
 from dbsafety.facts.scopes import (
     Binding,
@@ -311,26 +311,6 @@ class _Gatherer:
     def _note_target(self, value: ast.expr, target: Target) -> None:
         for part in alternatives(value):
             self.index.targets.setdefault(id(part), target)
-
-
-def alternatives(value: ast.expr) -> Iterator[ast.expr]:
-    """The expressions whose value `value` may be: the arms of `or` and of a conditional, the awaited call."""
-    pending = [value]
-    while pending:
-        part = pending.pop()
-        yield part
-        match part:
-            case ast.BoolOp():
-                pending.extend(part.values)
-            case ast.IfExp():
-                pending.extend((part.body, part.orelse))
-            case ast.Await() | ast.NamedExpr():
-                pending.append(part.value)
-            case ast.Call(
-                func=ast.Attribute(attr="closing" | "enter_context" | "nullcontext") | ast.Name(id="closing"),
-                args=[only],
-            ):
-                pending.append(only)
 
 
 def _owner(scope: Scope, name: str) -> Scope:
