@@ -14,6 +14,7 @@ from dbsafety.typestate.values import Function, handles
 
 _NO_MODE = frozenset({"row_factory", "text_factory", "cursor_factory"})
 """Attributes that may be set inside the block: they say nothing about transactions."""
+_CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, ast.For, ast.AsyncFor, ast.While)
 _MODE = frozenset({"autocommit", "isolation_level", "readonly", "deferrable"})
 
 
@@ -52,12 +53,11 @@ def plan_closing(view: FunctionView, call: ast.Call, op: Op) -> tuple[FixPlan | 
 
 def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, statement: ast.Assign, name: str) -> str:
     effects = {other.effect for _, other in ops}
-    writes = any(other.statement.writes or other.statement.verb.value == "unknown" for _, other in ops if _sends(other))
     if Effect.AUTOCOMMIT in effects or any(
         isinstance(a.value, ast.Name) and a.value.id == name and a.attr not in _NO_MODE for a, _ in view.info.assigns
     ):
         return "the function changes the mode of the connection, which is not allowed inside its `with` block"
-    if writes and Effect.COMMIT not in effects and op.mode is not None and op.mode.value == "transaction":
+    if op.mode is not None and op.mode.value == "transaction" and _writes_uncommitted(view, ops):
         return "the function writes without a commit, and the `with` block would commit"
     bound = [b for b in view.scope.bindings.get(name, ()) if b.node is not statement]
     if bound:
@@ -71,6 +71,22 @@ def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, stateme
     if any(id(node) not in outside for node, _ in ops):
         return "the connection is also used outside the suite that opens it"
     return ""
+
+
+def _writes_uncommitted(view: FunctionView, ops: list[tuple[ast.Call, Op]]) -> bool:
+    """Whether a statement writes, or may write, and no commit is sure to come behind it."""
+    commits = [node for node, op in ops if op.effect is Effect.COMMIT]
+    writes = [node for node, op in ops if _sends(op) and (op.statement.writes or op.statement.verb.value == "unknown")]
+    return not all(any(_follows(view, commit, write) for commit in commits) for write in writes)
+
+
+def _follows(view: FunctionView, commit: ast.Call, write: ast.Call) -> bool:
+    """Whether the commit stands behind the write, under no condition that the write is not under, too."""
+    around = set(map(id, view.around(write)))
+    conditions = [outer for outer in view.around(commit) if isinstance(outer, _CONDITIONS)]
+    return (commit.lineno, commit.col_offset) > (write.lineno, write.col_offset) and all(
+        id(outer) in around for outer in conditions
+    )
 
 
 def _minds(view: FunctionView, targets: Iterable[Function], depth: int = 3) -> bool:

@@ -313,6 +313,33 @@ def main(path):
     return db.execute("SELECT n FROM t").fetchall()
 """,
     ),
+    "a write behind the commit": Breaker(
+        """\
+import sqlite3
+
+def main(path):
+    conn = sqlite3.connect(path, timeout=5)
+    conn.execute("INSERT INTO t VALUES (2)")
+    conn.commit()
+    conn.execute("DELETE FROM t")
+    conn.close()
+""",
+        refused=("the function writes without a commit, and the `with` block would commit",),
+    ),
+    "a commit under a condition": Breaker(
+        """\
+import sqlite3
+
+def main(path, really=False):
+    conn = sqlite3.connect(path, timeout=5)
+    for n in (2, 3):
+        conn.execute("INSERT INTO t VALUES (?)", (n,))
+        if really:
+            conn.commit()
+    conn.close()
+""",
+        refused=("the function writes without a commit, and the `with` block would commit",),
+    ),
     "tabs and form feeds": Breaker(
         "import sqlite3\n\x0c\n\x0cdef main(path):\n\tconn = sqlite3.connect(path, timeout=5)\n"
         "\tif conn:\n\t       rows = conn.execute('SELECT n FROM t').fetchall()\n\x0c\n\tconn.close()\n\treturn rows\n",
