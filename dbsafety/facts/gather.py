@@ -124,10 +124,9 @@ class _Gatherer:
         name = callee.attr if isinstance(callee, ast.Attribute) else callee.id if isinstance(callee, ast.Name) else ""
         if name:
             self.index.callers.setdefault(name, []).append((node, function))
-        for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
-            if isinstance(argument, ast.Name | ast.Attribute):
-                given = argument.id if isinstance(argument, ast.Name) else argument.attr
-                self.index.given.setdefault(given, []).append((node, function))
+        given = (a for a in (*node.args, *(k.value for k in node.keywords)) if isinstance(a, ast.Name | ast.Attribute))
+        for argument in (a.id if isinstance(a, ast.Name) else a.attr for a in given):
+            self.index.given.setdefault(argument, []).append((node, function))
         if name in FILLING and isinstance(callee, ast.Attribute) and node.args:
             self._put(callee.value, Binding(BindKind.VALUE, function.scope, node, node.args[-1]))
 
