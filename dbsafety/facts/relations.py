@@ -80,7 +80,7 @@ def _named(tokens: Tokens, at: int) -> Iterator[str]:
 def _listed(tokens: Tokens, at: int) -> Iterator[str]:
     """The names of the list that begins at `at`, those that are known and not called as functions."""
     depth = tokens[at].depth if at < len(tokens) else 0
-    while at < len(tokens):
+    while at < len(tokens) and not _is_clause(tokens[at]):
         name, at = _name(tokens, _behind(tokens, at))
         if name and not (at < len(tokens) and tokens[at].text == "("):
             yield name
@@ -116,17 +116,35 @@ def _next_in_list(tokens: Tokens, at: int, depth: int) -> int:
             return at + 1
         if token.depth < depth or (token.depth == depth and token.kind is Kind.MARK and token.text not in "()"):
             break
-        if token.depth == depth and token.kind is Kind.WORD and token.text in _CLAUSES:
+        if token.depth == depth and _is_clause(token):
             break
         at += 1
     return len(tokens)
 
 
 _CLAUSES = frozenset(
-    {"WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "OFFSET", "FETCH", "FOR", "UNION", "INTERSECT", "EXCEPT", "WINDOW"}
+    {
+        "FROM",
+        "WHERE",
+        "GROUP",
+        "ORDER",
+        "HAVING",
+        "LIMIT",
+        "OFFSET",
+        "FETCH",
+        "FOR",
+        "UNION",
+        "INTERSECT",
+        "EXCEPT",
+        "WINDOW",
+    }
     | {"JOIN", "LEFT", "RIGHT", "FULL", "INNER", "CROSS", "NATURAL", "ON", "USING"}
     | {"RETURNING", "SET", "VALUES", "SELECT"}
 )
+
+
+def _is_clause(token: Token) -> bool:
+    return token.kind is Kind.WORD and token.text in _CLAUSES
 
 
 def _parts(tokens: Tokens) -> frozenset[str]:

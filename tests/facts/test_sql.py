@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dbsafety.facts.sql import UNKNOWN, Conflict, Verb, classify, shorten, statements
 from dbsafety.facts.tokens import LIMIT, Kind, split
@@ -229,3 +231,53 @@ def test_conflict_clauses_are_those_of_the_insert() -> None:
     assert classify('INSERT INTO t ("or ignore") VALUES (1)').conflict is None
     assert classify("UPDATE OR IGNORE t SET a = 1").conflict is Conflict.IGNORE
     assert classify("WITH a AS (SELECT replace(b, 'x', 'y') FROM t) SELECT * FROM a").verb is Verb.READ
+
+
+PIECES = (
+    *(
+        "SELECT",
+        "FROM",
+        "INSERT INTO",
+        "UPDATE",
+        "WITH",
+        "AS",
+        "BEGIN",
+        "END",
+        "CREATE TRIGGER",
+        "WHERE",
+        "ON CONFLICT",
+    ),
+    *(
+        "a",
+        "_b",
+        "{}",
+        "{x}",
+        "%s",
+        ":c",
+        "$1",
+        "é",
+        "1.5",
+        "'",
+        '"',
+        "`",
+        "[",
+        "]",
+        "$$",
+        "$t$",
+        "--",
+        "/*",
+        "*/",
+        "\\",
+    ),
+    *("(", ")", ",", ".", ";", "\n", " ", "=", "\x00"),
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(PIECES), max_size=25), st.sampled_from(("", " ")))
+def test_any_text_is_read_and_says_the_same_twice(pieces: list[str], glue: str) -> None:
+    text = glue.join(pieces)
+    found = statements(text)
+    assert all(name == name.lower() and "{" not in name for part in found for name in (*part.reads, *part.targets))
+    assert statements.__wrapped__(text) == found
+    assert classify(text) in (UNKNOWN, *found) or len(found) > 1
