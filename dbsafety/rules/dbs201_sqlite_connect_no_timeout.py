@@ -113,9 +113,10 @@ def _only_reads(view: FunctionView, op: Op) -> bool:
 
 def _is_new(view: FunctionView, call: ast.Call, op: Op) -> bool:
     """Whether the first statement creates a table that must not be there yet: nobody else knows the file."""
-    sent = [(node, o) for node, o in view.ops(op.key) if o.effect is Effect.EXECUTE and node.lineno >= call.lineno]
-    first = min(sent, key=lambda pair: (pair[0].lineno, pair[0].col_offset), default=None)
-    return first is not None and bool(_NEW_TABLE.match(first[1].sql or ""))
+    after = [(node, o) for node, o in view.ops(op.key) if node.lineno >= call.lineno and node is not call]
+    told = [(node, o) for node, o in after if o.opens or o.effect is Effect.EXECUTE]
+    first = min(told, key=lambda pair: (pair[0].lineno, pair[0].col_offset), default=None)
+    return first is not None and not first[1].opens and bool(_NEW_TABLE.match(first[1].sql or ""))
 
 
 def _writes(module: ModuleView) -> bool:
