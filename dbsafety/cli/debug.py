@@ -17,7 +17,7 @@ from dbsafety.config.select import did_you_mean
 from dbsafety.flow.draw import draw
 from dbsafety.model.faults import SourceFault, UsageFault
 from dbsafety.project.files import read
-from dbsafety.rules.run import view_of
+from dbsafety.rules.run import deep_recursion, view_of
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate import describe
 from dbsafety.typestate.reasons import receivers
@@ -59,15 +59,16 @@ def command(found: argparse.Namespace) -> int:
     file, name = split(found.target)
     given = arguments(argparse.Namespace(**vars(found), paths=[file], stdin_filename="", quiet=False, color="never"))
     path = shown(file)
-    view = _view(path, Session.of(given.configuration, [path]))
-    chosen = chosen_functions(view, name)
-    if not chosen:
-        say(f"{PROGRAM}: note: {path}: no function has handlers; name one as in {path}:{describe.BODY}")
-    show = _SHOW[found.what]
-    try:
-        text = "\n".join(_heading(function) + ("".join(show(function)) or _NOTHING) for function in chosen)
-    except RecursionError as error:
-        raise SourceFault("the code is nested too deeply to follow", path) from error
+    with deep_recursion():
+        view = _view(path, Session.of(given.configuration, [path]))
+        chosen = chosen_functions(view, name)
+        if not chosen:
+            say(f"{PROGRAM}: note: {path}: no function has handlers; name one as in {path}:{describe.BODY}")
+        show = _SHOW[found.what]
+        try:
+            text = "\n".join(_heading(function) + ("".join(show(function)) or _NOTHING) for function in chosen)
+        except RecursionError as error:
+            raise SourceFault("the code is nested too deeply to follow", path) from error
     sys.stdout.write(text)
     return 0
 

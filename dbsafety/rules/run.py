@@ -46,7 +46,7 @@ class RuleRun:
 
 def run_rules(module: Module, frames: Frames, codes: frozenset[str], options: Options | None = None) -> RuleRun:
     """The findings of the rules with these `codes` on one module of the program, in no particular order."""
-    with _deep_recursion():
+    with deep_recursion():
         return _run(module, frames, codes, options or Options())
 
 
@@ -69,7 +69,7 @@ def _run(module: Module, frames: Frames, codes: frozenset[str], options: Options
 
 
 @contextmanager
-def _deep_recursion() -> Iterator[None]:
+def deep_recursion() -> Iterator[None]:
     """Room for the resolver, whose own bound on nested questions is what ends it; the limit is put back."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, _FRAMES))
