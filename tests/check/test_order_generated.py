@@ -112,3 +112,19 @@ def test_a_chain_of_any_depth_is_followed(tmp_path: Path, monkeypatch: pytest.Mo
     )
     assert "DBS101" in found
     assert "DBS004" not in found
+
+
+def test_a_circle_deeper_than_the_resolver_looks_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    half = "".join(f"def f{n}():\n    conn = f{n + 1}()\n    return conn\n" for n in range(_DEEP - 1))
+    use = (
+        "def use():\n    conn = f0()\n    try:\n        conn.cursor().execute('DELETE FROM t')\n"
+        "    except Exception:\n        pass\n    conn.cursor().execute('SELECT 1')\n"
+    )
+    last = f"def f{_DEEP - 1}():\n    return {{}}.f0() or psycopg2.connect('')\n"
+    circle = {
+        "m0.py": f"import psycopg2, m1\n{half}{last.format('m1')}{use}",
+        "m1.py": f"import psycopg2, m0\n{half}{last.format('m0')}{use}",
+    }
+    found = every_order_says_the_same(circle, 2, in_detail=False)
+    assert found.count("a budget of the analysis was used up") == 2
