@@ -216,7 +216,9 @@ def _told(
         given = handles(resolver.evaluate(argument, scope))
         yield from (replace(value, key=passed.key, mode=passed.mode) for passed in given)
         if not given and resolver.is_final():
-            yield value
+            # Not under the key it has inside: that is another connection each time the function is called.
+            kept = allocate.key_for(resolver, call, scope)
+            yield value.moved(kept if kept.persistent else kept._replace(kind="borrowed"))
     elif cached:
         yield value.moved(Key("global", info.module.path, info.qualname))
     elif key.kind == "site" or (key.kind == "local" and key.owner == owner):

@@ -184,3 +184,18 @@ def test_a_function_without_a_body_returns_what_it_is_declared_to() -> None:
     """)
     assert stub.handle("one") == ("psycopg2", "connection", "global", "transaction")
     assert stub.handle("two") is None
+
+
+def test_what_is_given_back_of_an_unknown_argument_is_not_the_parameter_itself() -> None:
+    giving = Module("""
+        from psycopg2.extensions import connection
+        def same(conn: connection):
+            return conn
+        def work(thing):
+            here = same(thing)
+            here
+        shared = same(thing)
+        shared
+    """)
+    assert giving.handle("here", "work") == ("psycopg2", "connection", "borrowed", "transaction")
+    assert giving.handle("shared") == ("psycopg2", "connection", "global", "transaction")
