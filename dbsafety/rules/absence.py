@@ -153,6 +153,8 @@ class _Walk:
 
     def _gives(self, node: ast.expr, place: _Place) -> bool:
         """Whether the expression is what was read, a row or a value of it, or how many there are."""
+        if node is self.select.call:
+            return not self.gives_cursor
         match node:
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Subscript(value=value):
                 return self._gives(value, place)
@@ -164,7 +166,7 @@ class _Walk:
                 return self._gives(value, place) or (name == "rowcount" and self._is_read(value, place))
             case ast.Name(id=name):
                 return name in place.names
-        return node is self.select.call and not self.gives_cursor
+        return False
 
 
 def _says(operator: ast.cmpop, right: ast.expr) -> bool | None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from dbsafety.drivers.psycopg import PSYCOPG
@@ -136,6 +140,16 @@ def test_leaving_a_block_of_a_failed_transaction_shows_the_commit() -> None:  # 
     assert leave(PSYCOPG2, Effect.COMMIT, FAILED, closes=False).seen is Seen.COMMIT
     assert leave(PSYCOPG2, Effect.ROLLBACK, FAILED, closes=False).seen is None
     assert leave(PSYCOPG2, Effect.COMMIT, CLOSED, closes=False) == Outcome((CLOSED,))
+
+
+def test_a_block_of_sqlite_rolls_back_what_it_cannot_commit(tmp_path: Path) -> None:
+    assert failed(leave(SQLITE3, Effect.COMMIT, OPEN, closes=False)) == [Tx.IDLE]
+    with closing(sqlite3.connect(tmp_path / "it.db", timeout=1.0)) as conn:
+        conn.execute("PRAGMA foreign_keys = ON")
+        conn.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, up REFERENCES item DEFERRABLE INITIALLY DEFERRED)")
+        with pytest.raises(sqlite3.IntegrityError), conn:
+            conn.execute("INSERT INTO item (up) VALUES (5)")
+        assert not conn.in_transaction
 
 
 class TestSession:
