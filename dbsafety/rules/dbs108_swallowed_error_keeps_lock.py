@@ -56,11 +56,13 @@ earlier rows would be lost.
 ## Limits
 SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, its
 transaction is the caller's, who ends it as after a success: such findings have low confidence, hence are not shown by
-default, when nothing was written before the statement that fails, and in a loop that skips what fails.
+default, when nothing was written before the statement that fails, when another function sends it, and in a loop that
+skips what fails.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
@@ -113,7 +115,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
 
 def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
     """Low where the transaction belongs to a caller, since the function leaves it open after a success as well, and
-    nothing has lost its other half: nothing was written before, or it is a loop that skips what fails.
+    nothing is known to have lost its other half: nothing was written before, another function wrote, or it is a loop
+    that skips what fails.
     """
     key = swallow.subject.key
     search = view.follow(swallow.subject.handle, key)
@@ -122,6 +125,7 @@ def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
         and any(after.state.tx in (Tx.IDLE, Tx.CLOSED) and after.flight is None for after in search.successors(node))
         for node in tuple(search.parents)
     )
-    handler = swallow.handler
+    handler, failing = swallow.handler, swallow.fails.get(End.FUNCTION)
     skips = handler is not None and enclosing_loop(view, handler) is not None
-    return view.confidence(swallow) if ended or (swallow.dirty and not skips) else Confidence.LOW
+    own = failing is not None and isinstance(failing.node, ast.Call) and bool(view.frame.call(failing.node).ops)
+    return view.confidence(swallow) if ended or (swallow.dirty and own and not skips) else Confidence.LOW
