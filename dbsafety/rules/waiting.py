@@ -11,6 +11,7 @@ from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, Scope
 from dbsafety.flow.graph import StepKind
 from dbsafety.rules.atomic import blocks, calls_inside
+from dbsafety.rules.atomic_writes import is_write, written_before
 from dbsafety.rules.slow_calls import QUICK_METHODS, SHORTEST_SLEEP, SLEEPS, SLOW_CALLS
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import State, Tx
@@ -109,20 +110,18 @@ class Waits:
     def _in_blocks(self, view: FunctionView, calls: list[ast.Call], spec: DriverSpec) -> Iterator[Wait]:
         seen: set[int] = set()
         for opened, body in blocks(view, spec):
-            write: ast.Call | None = None
-            for call in calls_inside(body):
-                if id(call) in seen:
+            inside = calls_inside(body)
+            writes = [call for call in inside if is_write(view, call, spec)]
+            for call in inside if writes else ():
+                if id(call) in seen or not any(call is other for other in calls):
                     continue
-                name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-                if any(call is other for other in calls):
-                    slow = self._reached(view.info, call)
-                    if slow is not None and write is not None:
-                        seen.add(id(call))
-                        key = Key("site", f"{view.path}:{view.name}", ast.unparse(opened))
-                        kind = next(iter(spec.handles))
-                        yield self._wait(view, call, slow, write, key, Handle(spec.name, kind, key))
-                elif name in spec.sends and write is None:
-                    write = call
+                slow = self._reached(view.info, call)
+                write = written_before(view, opened, writes, call) if slow is not None else None
+                if slow is not None and write is not None:
+                    seen.add(id(call))
+                    key = Key("site", f"{view.path}:{view.name}", ast.unparse(opened))
+                    kind = next(iter(spec.handles))
+                    yield self._wait(view, call, slow, write, key, Handle(spec.name, kind, key))
 
     def _wait(self, view: FunctionView, call: ast.Call, slow: _Slow, write: ast.Call, key: Key, handle: Handle) -> Wait:
         targets = view.frame.call(call).targets

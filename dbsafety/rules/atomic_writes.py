@@ -1,0 +1,61 @@
+"""What a block of a framework has written before a call in it, told from the methods' names (Django's models)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from dbsafety.drivers.spec import DriverSpec
+from dbsafety.flow.graph import StepKind
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.values import externals
+
+_OF_TEXT = frozenset({"execute", "executemany"})
+_OF_ONE = frozenset({"acreate", "adelete", "asave", "create", "delete", "save"})
+"""Methods of models and managers without positional arguments: those of caches, files and images have some."""
+_OF_SETS = frozenset({"aget_or_create", "aupdate", "aupdate_or_create", "get_or_create", "update", "update_or_create"})
+"""Methods of query sets whose names others have, too."""
+_MODELS = frozenset({"models", "objects"})
+
+
+def is_write(view: FunctionView, call: ast.Call, spec: DriverSpec) -> bool:
+    """Whether the call is taken to change rows: a statement that writes, or a method of a model or a query set."""
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name, receiver = call.func.attr, call.func.value
+    if name in _OF_TEXT:
+        return any(op.statement.writes for op in view.frame.call(call).ops)
+    if name in _OF_SETS:
+        return any(isinstance(node, ast.Attribute) and node.attr == "objects" for node in ast.walk(receiver))
+    if name not in spec.sends or (name in _OF_ONE and any(not isinstance(a, ast.Starred) for a in call.args)):
+        return False
+    if any(k.arg == "commit" and isinstance(k.value, ast.Constant) and not k.value.value for k in call.keywords):
+        return False  # a form that only makes the object
+    known = [value.dotted.split(".") for value in externals(view.resolver.evaluate(receiver, view.scope))]
+    own = {root.partition(".")[0] for root in spec.roots}
+    return not any(parts[0] in own and _MODELS.isdisjoint(parts) for parts in known)
+
+
+def written_before(view: FunctionView, opened: ast.expr, writes: Sequence[ast.Call], call: ast.Call) -> ast.Call | None:
+    """The first of the writes from which control may come to the call without leaving the block `opened`."""
+    return next((write for write in writes if write is not call and _leads(view, opened, write, call)), None)
+
+
+def _leads(view: FunctionView, opened: ast.expr, write: ast.Call, call: ast.Call) -> bool:
+    steps = view.cfg.steps
+    pending = [edge.target for step in steps if step.node is write for edge in step.succ]
+    seen: set[int] = set()
+    while pending:
+        step = steps[pending.pop()]
+        if step.index in seen:
+            continue
+        seen.add(step.index)
+        if step.node is call:
+            return True
+        item = step.node
+        if step.kind is StepKind.WITH_EXIT and isinstance(item, ast.withitem) and item.context_expr is opened:
+            continue
+        pending.extend(edge.target for edge in step.succ)
+        if step.exc is not None:
+            pending.append(step.exc)
+    return False
