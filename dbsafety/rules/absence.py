@@ -140,7 +140,7 @@ class _Walk:
         match node:
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 if self._gives(left, place):
-                    return _says(operator, right)
+                    return says_none(operator, right)
                 if isinstance(operator, ast.In | ast.NotIn) and self._gives(right, place):
                     return isinstance(operator, ast.NotIn)
                 return None
@@ -169,7 +169,7 @@ class _Walk:
         return False
 
 
-def _says(operator: ast.cmpop, right: ast.expr) -> bool | None:
+def says_none(operator: ast.cmpop, right: ast.expr) -> bool | None:
     """The truth of `rows <operator> right` that says there is none."""
     match operator, right:
         case ((ast.Is() | ast.Eq()), ast.Constant(value=None | 0 | False)):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.facts.sql import Verb
-from dbsafety.flow.graph import StepKind
+from dbsafety.flow.graph import EdgeKind, Step, StepKind
+from dbsafety.rules.absence import says_none
 from dbsafety.rules.autocommitted import idle_rollbacks, self_committing
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
@@ -103,16 +104,31 @@ def _is_fetched(view: FunctionView, name: str) -> bool:
 
 
 def _follows(view: FunctionView, first: ast.Call, second: ast.Call) -> bool:
-    """Whether the second call can come after the first in the same turn of every loop."""
+    """Whether the second call can come after the first in the same turn of every loop, when that has changed a row."""
     start, end = view.step_of(first), view.step_of(second)
     if start is None or end is None or start.index >= end.index:
         return False
     pending, seen = deque([start.index]), {start.index}
     while pending:
-        for edge in view.cfg.steps[pending.popleft()].succ:
+        step = view.cfg.steps[pending.popleft()]
+        for edge in step.succ:
+            if edge.kind is _nothing_changed(step):
+                continue
             if edge.target == end.index:
                 return True
             if edge.target not in seen and edge.target > start.index:
                 seen.add(edge.target)
                 pending.append(edge.target)
     return False
+
+
+def _nothing_changed(step: Step) -> EdgeKind | None:
+    """The way out of a test of `rowcount` on which there is nothing of the first write that could stay."""
+    match step.node:
+        case ast.Attribute(attr="rowcount"):
+            none: bool | None = False
+        case ast.Compare(left=ast.Attribute(attr="rowcount"), ops=[operator], comparators=[right]):
+            none = says_none(operator, right)
+        case _:
+            return None
+    return None if none is None else EdgeKind.TRUE if none else EdgeKind.FALSE
