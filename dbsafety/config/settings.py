@@ -186,7 +186,7 @@ class Settings:
         metadata=_about(
             "slow-calls",
             Kind.NAMES,
-            "Your own functions that DBS208 takes for slow, besides those it knows; `app.mail.*` means all below.",
+            "Your own functions that DBS208 takes for slow, as they are imported; `app.mail.*` means all below.",
         ),
     )
     fix_applicability: Mapping[str, Applicability] = field(

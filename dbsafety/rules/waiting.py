@@ -236,9 +236,9 @@ class Waits:
             return
         values = self.view.resolver.evaluate(node, scope)
         named = [value.dotted for value in values if isinstance(value, External)]
-        own = [v.info for v in values if isinstance(v, Function | Class) and self.view.options.slow_calls]
         yield from named
-        yield from (f"{info.module.name}.{info.qualname}" for info in own)
+        if self.view.options.slow_calls:
+            yield from (name for value in values if isinstance(value, Function | Class) for name in _names_of(value))
         if named or values:
             return
         match node:
@@ -266,6 +266,12 @@ class Waits:
             annotations = (a.annotation for a in function.parameters if a.arg == name and a.annotation is not None)
             for annotation in annotations:
                 yield from self._dotted(annotation, binding.scope, depth + 1)
+
+
+def _names_of(value: Function | Class) -> Iterator[str]:
+    """The dotted names of something of the project, from each folder above its module that imports may start from."""
+    parts = value.info.module.name.split(".")
+    return (".".join((*parts[start:], value.info.qualname)) for start in range(len(parts)))
 
 
 def _written(search: Search, node: Node) -> ast.Call | None:
