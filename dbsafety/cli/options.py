@@ -15,6 +15,7 @@ from dbsafety.model.faults import UsageFault
 from dbsafety.rules.registry import RETIRED, all_rules
 
 STDIN = "-"
+_UNNAMED = "<stdin>"
 _LISTS = (Kind.CODES, Kind.GLOBS, Kind.PATHS)
 
 
@@ -38,7 +39,7 @@ def add_paths(to: argparse.ArgumentParser) -> None:
         "paths", nargs="*", default=["."], metavar="PATH", help="files and folders; default: . ; - reads standard input"
     )
     to.add_argument(
-        "--stdin-filename", metavar="NAME", default="<stdin>", help="the name of what comes from standard input"
+        "--stdin-filename", metavar="NAME", default=_UNNAMED, help="the name of what comes from standard input"
     )
 
 
@@ -107,6 +108,8 @@ def arguments(found: argparse.Namespace) -> Arguments:
     if "" in paths:
         raise UsageFault("a path is empty")
     reads_stdin = paths == (STDIN,)
+    if not reads_stdin and found.stdin_filename not in ("", _UNNAMED):
+        raise UsageFault("--stdin-filename is for what comes from standard input: give - as the path")
     start = _start((found.stdin_filename,) if reads_stdin else paths)
     configuration = load(start, found.config, isolated=found.isolated)
     return Arguments(
@@ -138,7 +141,15 @@ def _overridden(configuration: Configuration, found: argparse.Namespace) -> Conf
             value = [word for part in value for word in part.replace(",", " ").split()]
         if setting.kind is Kind.CODES:
             require_known(value, known, RETIRED, f"--{setting.key}")
+        if setting.kind is Kind.PATHS:
+            _require_folders(value, configuration.root, f"--{setting.key}")
         if setting.key == "extend-select":
             value = [*configuration.settings.extend_select, *value]
         table[setting.key] = value
     return replace(configuration, settings=overlaid(configuration.settings, table))
+
+
+def _require_folders(folders: Sequence[str], root: Path, option: str) -> None:
+    missing = next((folder for folder in folders if not (root / folder).is_dir()), None)
+    if missing is not None:
+        raise UsageFault(f"{option}: {root / missing}: no such folder")

@@ -151,6 +151,25 @@ def test_standard_input_has_a_name_of_its_own(
     assert capsys.readouterr().out.startswith("<stdin>:1:1: DBS001 '(' was never closed")
 
 
+@pytest.mark.parametrize("command", ["check", "fix"])
+@pytest.mark.parametrize("paths", [[], ["a.py"]])
+def test_a_name_for_standard_input_that_is_not_read(
+    command: str, paths: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.py").write_text('bug("DBS101")\n', encoding="utf-8")
+
+    assert main([command, *paths, "--stdin-filename", "x.py"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "dbsafety: error: --stdin-filename is for what comes from standard input: give - as the path\n",
+    )
+
+
+def test_a_source_root_that_is_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    assert main(["check", "--source-roots", ".,lib"]) == 2
+    assert capsys.readouterr() == ("", f"dbsafety: error: --source-roots: {folder / 'lib'}: no such folder\n")
+
+
 def test_standard_input_under_an_excluded_name(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin(monkeypatch, b'bug("DBS101")\n')
 
