@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
 from dbsafety.typestate.values import EMPTY, Class, Evaluator, External, Handle, Items, Key, Mode, Value
+
+_REMEMBERED = 256
+"""Statements whose body is not walked again: the names of one function are asked for one after the other."""
 
 
 def by_handlers(
@@ -25,7 +29,7 @@ def by_handlers(
         return guessed
     for attempt in function.tries:
         drivers = list(_drivers(resolver, attempt, function))
-        if not drivers or _is_entered_in(attempt, name):
+        if not drivers or name in _entered_in(attempt):
             continue  # the handler runs after an exit that may have ended the transaction
         for driver in drivers:
             kind = _kind(attempt, driver, lambda node: isinstance(node, ast.Name) and node.id == name)
@@ -65,11 +69,20 @@ def is_guess(values: frozenset[Value]) -> bool:
     return all(isinstance(value, Handle) and value.confidence is Confidence.LOW for value in values)
 
 
-def _is_entered_in(attempt: ast.Try, name: str) -> bool:
-    """Whether a `with` block in the body of the `try` binds the name."""
+@lru_cache(maxsize=_REMEMBERED)
+def _entered_in(attempt: ast.Try) -> frozenset[str]:
+    """The names that a `with` block in the body of the `try` binds."""
     blocks = (n for s in attempt.body for n in ast.walk(s) if isinstance(n, (ast.With, ast.AsyncWith)))
     bound = (item.optional_vars for block in blocks for item in block.items if item.optional_vars is not None)
-    return any(isinstance(part, ast.Name) and part.id == name for target in bound for part in ast.walk(target))
+    return frozenset(part.id for target in bound for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _method_calls(attempt: ast.Try) -> tuple[ast.Attribute, ...]:
+    """The methods that the body of the `try` calls."""
+    nodes = (node for statement in attempt.body for node in ast.walk(statement))
+    called = (node.func for node in nodes if isinstance(node, ast.Call))
+    return tuple(func for func in called if isinstance(func, ast.Attribute))
 
 
 def _is_filled_in(resolver: Evaluator, function: FunctionInfo, name: str) -> bool:
@@ -134,12 +147,10 @@ def _kind(attempt: ast.Try, driver: DriverSpec, is_it: Callable[[ast.expr], bool
     connection = driver.handles[HandleKind.CONNECTION].methods
     cursor = driver.handles[HandleKind.CURSOR].methods if HandleKind.CURSOR in driver.handles else {}
     kind: HandleKind | None = None
-    for statement in attempt.body:
-        for node in ast.walk(statement):
-            match node:
-                case ast.Call(func=ast.Attribute(value=receiver, attr=attr)) if is_it(receiver):
-                    if attr in ("cursor", "commit") and attr in connection:
-                        return HandleKind.CONNECTION
-                    if attr in cursor and cursor[attr].effect is Effect.EXECUTE:
-                        kind = HandleKind.CURSOR
+    for func in _method_calls(attempt):
+        if is_it(func.value):
+            if func.attr in ("cursor", "commit") and func.attr in connection:
+                return HandleKind.CONNECTION
+            if func.attr in cursor and cursor[func.attr].effect is Effect.EXECUTE:
+                kind = HandleKind.CURSOR
     return kind
