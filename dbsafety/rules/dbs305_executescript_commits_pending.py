@@ -2,11 +2,13 @@
 
 ## What it finds
 A call of `executescript` while earlier writes of the connection wait for their commit, or after an explicit BEGIN; and
-one inside `with conn:` whose text changes rows in several statements that the block is thought to make one.
+one inside `with conn:` with a text of several statements, some of which change rows, that the block is thought to make
+one.
 
-It is quiet when nothing is pending, when the text is a VACUUM or PRAGMA, which must not be in a transaction, inside a
-block when the text begins its own or only creates tables, for connections opened with the `autocommit` of Python 3.12,
-where it commits nothing, and for databases in memory.
+It is quiet when nothing is pending, or only because the commit has failed; when the text is a VACUUM or PRAGMA, which
+must not be in a transaction; inside a block when the text begins a transaction of its own, only creates tables, or
+inserts nothing but what is not there yet (`OR IGNORE`); when the connection commits by itself; for connections opened
+with the `autocommit` of Python 3.12, where it commits nothing; and for databases in memory.
 
 ## Why it matters
 The module sends a COMMIT first, whatever is pending: after `INSERT; executescript(...); rollback()` the row is stored.

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dbsafety.drivers.spec import Effect
-from dbsafety.facts.sql import Verb, statements
+from dbsafety.facts.sql import Conflict, Verb, statements
 from dbsafety.rules.databases import is_private, openings_of
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.search import Node, Search
-from dbsafety.typestate.values import Key
+from dbsafety.typestate.values import Key, Mode
+
+_REPEATABLE = (Conflict.IGNORE, Conflict.NOTHING, Conflict.REPLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,12 @@ def scripts(view: FunctionView) -> Iterator[Script]:
         if search.over_budget or is_private(view.module, op.key) or _must_stand_alone(op):
             continue
         nodes = [n for n in search.parents if n.step == step.index and n.flight is None and n.state.tx is Tx.OPEN]
+        nodes = [node for node in nodes if not _was_to_be_stored(view, search, node, op.key)]
         nodes.sort(key=lambda node: not node.state.dirty)
         block = _block_around(view, call, op.key)
         if nodes:
             yield Script(call, op, _cause(search, nodes[0]), block, nodes[0].state.dirty)
-        elif block is not None and _is_a_unit(op):
+        elif block is not None and op.handle.mode is not Mode.AUTOCOMMIT and _is_a_unit(op):
             yield Script(call, op, None, block)
 
 
@@ -56,6 +59,14 @@ def _commits_nothing(module: ModuleView, key: Key) -> bool:
 def _must_stand_alone(op: Op) -> bool:
     """Whether the text is what SQLite does not run in a transaction (VACUUM, PRAGMA): the commit is meant."""
     return all(part.verb is Verb.OTHER for part in statements(op.sql))
+
+
+def _was_to_be_stored(view: FunctionView, search: Search, end: Node, key: Key) -> bool:
+    """Whether the work is still there only because its commit has failed."""
+    commits = {id(call) for call, op in view.ops(key) if op.effect is Effect.COMMIT}
+    path = list(search.path(end))
+    since = max((i for i, node in enumerate(path) if node.state.tx is not Tx.OPEN), default=0)
+    return any(id(search.steps[node.step].node) in commits for node in path[since:])
 
 
 def _cause(search: Search, end: Node) -> ast.AST | None:
@@ -83,6 +94,11 @@ def _block_around(view: FunctionView, call: ast.Call, key: Key) -> ast.withitem 
 
 
 def _is_a_unit(op: Op) -> bool:
-    """Whether the text changes rows in more than one statement and leaves it to the block to make them one."""
-    verbs = [part.verb for part in statements(op.sql)]
-    return len(verbs) > 1 and Verb.WRITE in verbs and Verb.BEGIN not in verbs and Verb.UNKNOWN not in verbs
+    """Whether the text changes rows in several statements and leaves it to the block to make them one.
+
+    One that may be run again after a failure needs no block: it only inserts rows that are not there.
+    """
+    parts = statements(op.sql)
+    verbs = [part.verb for part in parts]
+    final = any(part.verb is Verb.WRITE and part.conflict not in _REPEATABLE for part in parts)
+    return len(verbs) > 1 and final and Verb.BEGIN not in verbs and Verb.UNKNOWN not in verbs

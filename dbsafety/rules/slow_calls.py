@@ -50,3 +50,5 @@ SLEEPS = frozenset(_CLOCK.split())
 """Those whose first argument is the time they take, in seconds."""
 SHORTEST_SLEEP = 0.1
 """Seconds; what is shorter is a yield to others or a poll, and waits no longer than a commit may."""
+STARTERS = frozenset({"create_task", "ensure_future", "run_coroutine_threadsafe"})
+"""Functions that have a coroutine run beside their caller, which goes on at once."""

@@ -12,7 +12,7 @@ from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, Scope
 from dbsafety.flow.graph import StepKind
 from dbsafety.rules.atomic import blocks, calls_inside
 from dbsafety.rules.atomic_writes import is_write, written_before
-from dbsafety.rules.slow_calls import QUICK_METHODS, SHORTEST_SLEEP, SLEEPS, SLOW_CALLS
+from dbsafety.rules.slow_calls import QUICK_METHODS, SHORTEST_SLEEP, SLEEPS, SLOW_CALLS, STARTERS
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.parameters import argument_for
@@ -220,7 +220,8 @@ class Waits:
         """The name under which the call is known to be slow, "" when it is not."""
         if id(call) not in self._slow:
             dotted = next((d for d in self._dotted(call.func, function.scope) if self._is_slow(d)), "")
-            self._slow[id(call)] = "" if dotted and _is_short(dotted, call) else dotted
+            quick = dotted and (_is_short(dotted, call) or _is_handed_on(function, call))
+            self._slow[id(call)] = "" if quick else dotted
         return self._slow[id(call)]
 
     def _is_slow(self, dotted: str) -> bool:
@@ -303,6 +304,12 @@ def _flushed(view: FunctionView, search: Search, node: Node) -> ast.Call | None:
 
 def _waits_for_commit(state: State) -> bool:
     return state.tx is Tx.OPEN and state.dirty
+
+
+def _is_handed_on(function: FunctionInfo, call: ast.Call) -> bool:
+    """Whether the call makes a coroutine that a task of its own then runs."""
+    starting = (c for c in function.calls if ast.unparse(c.func).rpartition(".")[2] in STARTERS)
+    return any(argument is call for start in starting for argument in start.args)
 
 
 def _is_short(dotted: str, call: ast.Call) -> bool:
