@@ -87,11 +87,15 @@ def misplaced(pragma: Pragma) -> bool:
 
 
 def _comments(text: SourceText) -> Iterator[tuple[int, int, str]]:
-    """Line, character column and text of each comment."""
+    """Line, character column and text of each comment, up to the last line where one may be a pragma."""
+    end = max(match.start() for match in _MARKER.finditer(text.text))
+    last, _ = text.position(end)
     # With LF at every line's end the pure-Python tokenizer before 3.12 sees the lines that the parser sees.
     stream = io.StringIO("\n".join(text.lines()) + "\n", newline="\n")
     try:
         for token in tokenize.generate_tokens(stream.readline):
+            if token.start[0] > last:
+                return
             if token.type == tokenize.COMMENT:
                 yield token.start[0], token.start[1], token.string
     except (tokenize.TokenError, SyntaxError):
