@@ -58,6 +58,7 @@ from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, Guard, InsertBefore, Rewrite
 from dbsafety.model.span import Span
 from dbsafety.rules.boundness import Bound, Use, unsafe_uses
+from dbsafety.rules.reach import may_prebind
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 
@@ -111,6 +112,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
 def _plan(view: FunctionView, use: Use) -> tuple[FixPlan | None, str]:
     rewrites: list[Rewrite] = []
     if use.state is Bound.UNBOUND:
+        if not may_prebind(view, use.name, use.attempt):
+            return None, f"`{use.name}` may hold a connection from before, which setting it to None would lose"
         rewrites.append(InsertBefore(Span.of(use.attempt), f"{use.name} = None\n"))
     statement = view.statement_of(use.node)
     tested = isinstance(statement, (ast.If, ast.While)) and _tests_first(statement.test, use.node)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToElse, ReplaceExpression, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.reach import Reach
+from dbsafety.rules.leaving import leaving
+from dbsafety.rules.reach import LOOPS, Reach
 from dbsafety.rules.rollback import rollback_code
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Key
-
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
 def plan_elsewhere(view: FunctionView, commit: ast.AST, owner: ast.AST | None, key: Key) -> tuple[FixPlan | None, str]:
@@ -51,7 +50,7 @@ def _in_handler(
     before = {id(n) for other in handler.body[: handler.body.index(statement)] for n in ast.walk(other)}
     if any(id(call) in before for call, _ in view.ops(key)):
         return None, "the handler uses the connection before it commits"
-    if any(isinstance(outer, _LOOPS) for outer in view.around(attempt)) and not _commits_in(view, attempt.body, key):
+    if any(isinstance(outer, LOOPS) for outer in view.around(attempt)) and not _commits_in(view, attempt.body, key):
         return None, "the handler is in a loop whose commit is outside: a rollback would throw the earlier rows away"
     function = ReplaceExpression(Span.of(commit.func), f"{ast.unparse(commit.func.value)}.rollback")
     return FixPlan("roll back instead", Applicability.UNSAFE, (function,), view.name), ""
@@ -69,7 +68,7 @@ def _in_finally(
         return None, "the commit stands under a condition of the `finally`"
     if attempt.orelse:
         return None, "the `try` has an `else` already"
-    if any(True for part in attempt.body for _ in _leaving(part, in_loop=False)):
+    if any(True for part in attempt.body for _ in leaving(part)):
         return None, "the `try` is left by `return`, `break` or `continue`, behind which `else` does not run"
     code = rollback_code(view, op.spec, reach)
     silent = [handler for handler in attempt.handlers if not _rolls_back(view, handler, op.key)]
@@ -91,18 +90,3 @@ def _rolls_back(view: FunctionView, handler: ast.ExceptHandler, key: Key) -> boo
 def _catches_all(view: FunctionView, handler: ast.ExceptHandler, op: Op) -> bool:
     """Whether the clause ends every ordinary exception, so that a further one would be of little use."""
     return clause_matches(view.resolver, handler.type, view.scope, op.spec, Raised.OTHER) is Match.SURE
-
-
-def _leaving(node: ast.AST, *, in_loop: bool) -> Iterator[ast.stmt]:
-    """The statements that leave the `try` which holds `node`, without an exception."""
-    match node:
-        case ast.Return():
-            yield node
-        case ast.Break() | ast.Continue() if not in_loop:
-            yield node
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.ClassDef():
-            return
-        case _:
-            inner = in_loop or isinstance(node, _LOOPS)
-            for child in ast.iter_child_nodes(node):
-                yield from _leaving(child, in_loop=inner)

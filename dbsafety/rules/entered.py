@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapItem
 from dbsafety.model.span import Span
+from dbsafety.rules.later import kept_reader, reads_later
 from dbsafety.rules.leaks import OPEN, follow_on, is_kept, is_opened_by
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
@@ -17,7 +18,6 @@ from dbsafety.typestate.calls import is_generator_manager
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Function, Handle, Key, handles
 
-_LAZY = frozenset({"map", "filter", "iter", "zip", "enumerate", "islice", "chain"})
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 
 
@@ -110,8 +110,11 @@ def plan_item(view: FunctionView, found: Entered) -> tuple[FixPlan | None, str]:
         return None, "the block is entered again and again on one connection"
     if _used_outside(view, block, found):
         return None, "the connection, or a cursor of it, is used after the block"
-    if any(_is_lazy(view, node.value, found.op.key) for node in view.info.returns):
+    if any(reads_later(view, node.value, found.op.key) for node in view.info.returns):
         return None, "what is returned reads from the connection later"
+    kept = kept_reader(view, block, found.op.key)
+    if kept:
+        return None, f"`{kept}` reads from the connection, and may do so after the block"
     closing = view.module.name_for("contextlib.closing", view.scope)
     rewrites: list[Rewrite] = [WrapItem(Span.of(item.context_expr), closing or "closing", name.id)]
     if closing is None:
@@ -144,21 +147,3 @@ def _in_own_block(view: FunctionView, node: ast.expr, found: Entered) -> bool:
     openings = {id(call) for call, op in view.ops(found.op.key) if op.opens and call is not found.opening}
     blocks = (outer for outer in view.around(node) if isinstance(outer, ast.With))
     return any(id(part) in openings for block in blocks for item in block.items for part in ast.walk(item.context_expr))
-
-
-def _is_lazy(view: FunctionView, value: ast.expr | None, key: Key) -> bool:
-    """Whether the value is an iterator that still has to read from the connection."""
-    match value:
-        case ast.GeneratorExp():
-            parts: list[ast.expr] = [generator.iter for generator in value.generators]
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=args) if name in _LAZY:
-            parts = args
-        case _:
-            return False
-    return any(
-        h.key == key
-        for part in parts
-        for node in ast.walk(part)
-        if isinstance(node, ast.expr)
-        for h in handles(view.resolver.evaluate(node, view.scope))
-    )

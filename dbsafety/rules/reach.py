@@ -10,6 +10,9 @@ from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import Swallow
 from dbsafety.typestate.values import Key, Nothing, handles
 
+LOOPS = (ast.For, ast.AsyncFor, ast.While)
+CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, *LOOPS)
+"""What may keep a statement in it from running, or let it run again."""
 _SENT = (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT, Effect.ROLLBACK)
 
 
@@ -83,7 +86,43 @@ def _reach_of(view: FunctionView, node: ast.expr, attempt: ast.Try) -> Reach | N
         return Reach(text, guarded=guarded)
     if bound_before(view, root.id, attempt):
         return Reach(text, guarded=guarded)
-    return Reach(text, prebind=root.id, guarded=True) if root is node else None
+    if root is not node or not may_prebind(view, root.id, attempt):
+        return None
+    return Reach(text, prebind=root.id, guarded=True)
+
+
+def may_prebind(view: FunctionView, name: str, attempt: ast.Try) -> bool:
+    """Whether the variable may be set to None before the `try`: what it holds by then is of no use to anybody.
+
+    It is of use where the `try` binds it in the first turn of a loop only, or only when nothing before it has.
+    """
+    nodes = [b.node for b in view.scope.bindings.get(name, ()) if isinstance(b.node, ast.stmt)]
+    sure = [node for node in nodes if _is_bound_by(view, node, attempt)]
+    loop = next((outer for outer in view.around(attempt) if isinstance(outer, LOOPS)), None)
+    if not sure:
+        return loop is None and not any(node.lineno < attempt.lineno for node in nodes)
+    opening = min(sure, key=lambda node: node.lineno)
+    start = (opening.lineno, opening.col_offset)
+    inside = set() if isinstance(opening, (ast.With, ast.AsyncWith)) else set(map(id, ast.walk(opening)))
+    return not any(
+        isinstance(node, ast.Name)
+        and node.id == name
+        and isinstance(node.ctx, ast.Load)
+        and ((node.lineno, node.col_offset) < start or id(node) in inside)
+        for node in ast.walk(loop or attempt)
+    )
+
+
+def _is_bound_by(view: FunctionView, node: ast.stmt, attempt: ast.Try) -> bool:
+    """Whether the statement stands in the body of the `try`, under no condition."""
+    inner: ast.AST = node
+    for outer in view.around(node):
+        if outer is attempt:
+            return inner in attempt.body
+        if isinstance(outer, CONDITIONS):
+            return False
+        inner = outer
+    return False
 
 
 def bound_before(view: FunctionView, name: str, attempt: ast.Try) -> bool:

@@ -8,14 +8,12 @@ from dataclasses import replace
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertBefore, InsertFirst, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.reach import Reach, is_awaited, reach
-from dbsafety.rules.savepoints import LOOPS, plan_savepoint
+from dbsafety.rules.reach import CONDITIONS, LOOPS, Reach, is_awaited, reach
+from dbsafety.rules.savepoints import plan_savepoint
 from dbsafety.rules.units import plan_unit
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.blocks import BlockKind
 from dbsafety.typestate.report import End, Swallow
-
-_CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, *LOOPS)
 
 
 def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
@@ -102,7 +100,7 @@ def _in_every_turn(view: FunctionView, node: ast.AST, loop: ast.AST) -> bool:
     for outer in view.around(node):
         if outer is loop:
             return True
-        if isinstance(outer, _CONDITIONS):
+        if isinstance(outer, CONDITIONS):
             return False
     return False
 

@@ -19,13 +19,12 @@ from dbsafety.model.rewrite import (
     WrapBody,
 )
 from dbsafety.model.span import Span
-from dbsafety.rules.reach import bound_before, is_awaited, reach
+from dbsafety.rules.reach import LOOPS, bound_before, is_awaited, reach
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.report import Swallow
 from dbsafety.typestate.values import Key, handles
 
-LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _TITLE = "give the part that may fail a savepoint"
 _DIVIDES = frozenset(
     {Effect.COMMIT, Effect.ROLLBACK, Effect.CLOSE, Effect.RELEASE, Effect.SCRIPT, Effect.BEGIN, Effect.AUTOCOMMIT}

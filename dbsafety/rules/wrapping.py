@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapInWith
 from dbsafety.model.span import Span
+from dbsafety.rules.leaving import is_left_uncommitted, works_after_close
+from dbsafety.rules.reach import CONDITIONS
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Function, handles
 
 _NO_MODE = frozenset({"row_factory", "text_factory", "cursor_factory"})
 """Attributes that may be set inside the block: they say nothing about transactions."""
-_CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, ast.For, ast.AsyncFor, ast.While)
 _MODE = frozenset({"autocommit", "isolation_level", "readonly", "deferrable"})
 
 
@@ -59,6 +60,11 @@ def _refusal(view: FunctionView, ops: list[tuple[ast.Call, Op]], op: Op, stateme
         return "the function changes the mode of the connection, which is not allowed inside its `with` block"
     if op.mode is not None and op.mode.value == "transaction" and _writes_uncommitted(view, ops):
         return "the function writes without a commit, and the `with` block would commit"
+    body = view.suite_of(statement)[view.suite_of(statement).index(statement) + 1 :]
+    if is_left_uncommitted(view, op, ops, body):
+        return "the function can leave what it wrote without a commit, and the `with` block would commit"
+    if works_after_close(view, [node for node, other in ops if other.effect is Effect.CLOSE], body):
+        return "after one of its `close()` calls the function goes on, and the `with` block would close only then"
     bound = [b for b in view.scope.bindings.get(name, ()) if b.node is not statement]
     if bound:
         return f"`{name}` is assigned more than once"
@@ -83,7 +89,7 @@ def _writes_uncommitted(view: FunctionView, ops: list[tuple[ast.Call, Op]]) -> b
 def _follows(view: FunctionView, commit: ast.Call, write: ast.Call) -> bool:
     """Whether the commit stands behind the write, under no condition that the write is not under, too."""
     around = set(map(id, view.around(write)))
-    conditions = [outer for outer in view.around(commit) if isinstance(outer, _CONDITIONS)]
+    conditions = [outer for outer in view.around(commit) if isinstance(outer, CONDITIONS)]
     return (commit.lineno, commit.col_offset) > (write.lineno, write.col_offset) and all(
         id(outer) in around for outer in conditions
     )
