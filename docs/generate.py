@@ -34,6 +34,8 @@ FAMILIES = {
     "3": "Statements",
     "9": "Opinions, off by default",
 }
+NOT_IN_THE_CODE = ("DBS001", "DBS004")
+"""Rules that no comment silences: the file cannot be read, or the note is not about its code."""
 
 
 def pages() -> dict[Path, str]:
@@ -73,10 +75,12 @@ def rule_page(module: RuleModule) -> str:
     if limits := list(known_limits(rule.code)):
         parts.append("Known today, each held by a test:\n\n" + "\n".join(f"- {limit}" for limit in limits))
     run = f", run its examples on a real database with `dbsafety explain {rule.code} --demo`" if rule.drivers else ""
-    parts.append(
-        f"Silence one finding with `# dbsafety: ignore[{rule.code}] reason` ([more](../suppressing.md)); "
-        f"print this page with `dbsafety explain {rule.code}`{run}."
-    )
+    silence = f"Silence one finding with `# dbsafety: ignore[{rule.code}] reason` ([more](../suppressing.md))"
+    if rule.code in NOT_IN_THE_CODE:
+        silence = (
+            f'Only the setting `ignore = ["{rule.code}"]` ([more](../configuration.md)) turns it off, no comment does'
+        )
+    parts.append(f"{silence}; print this page with `dbsafety explain {rule.code}`{run}.")
     return "\n\n".join(parts) + "\n"
 
 
