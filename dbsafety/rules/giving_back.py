@@ -6,6 +6,7 @@ import ast
 
 from dbsafety.model.rewrite import Applicability, FixPlan, WrapInTry
 from dbsafety.model.span import Span
+from dbsafety.rules.leaving import works_after_close
 from dbsafety.rules.lending import Loan, returns_of
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wrapping import last_use
@@ -46,6 +47,10 @@ def plan_giving_back(view: FunctionView, loan: Loan) -> tuple[FixPlan | None, st
         return None, "the connection is also given back outside the suite that takes it"
     if not plain and loan.back != "close" and not isinstance(loan.call.func, ast.Attribute):
         return None, "how the connection is given back is not written here"
+    if len({ast.unparse(part) for part in plain}) > 1:
+        return None, "the connection is given back in more than one way"
+    if works_after_close(view, returns_of(view, loan), following):
+        return None, "the function goes on where it has given the connection back early"
     text = ast.unparse(plain[0]) if plain else back_text(view, loan)
     awaited = "await " if isinstance(value, ast.Await) and not plain else ""
     drop = tuple(Span.of(part) for part in plain)

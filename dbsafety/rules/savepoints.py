@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TypeGuard
 
 from dbsafety.drivers.spec import DriverSpec, Effect, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
@@ -30,6 +32,7 @@ _DIVIDES = frozenset(
     {Effect.COMMIT, Effect.ROLLBACK, Effect.CLOSE, Effect.RELEASE, Effect.SCRIPT, Effect.BEGIN, Effect.AUTOCOMMIT}
 )
 _DIVIDING = frozenset({Verb.COMMIT, Verb.ROLLBACK, Verb.BEGIN, Verb.SAVEPOINT})
+_SENDING = frozenset({"execute", "executemany", "close"})
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 
 
@@ -190,6 +193,8 @@ def _is_ready(view: FunctionView, node: ast.expr, key: Key, kind: HandleKind, at
         return False
     if _is_closed(view, ast.unparse(node), attempt):
         return False
+    if kind is HandleKind.CURSOR and _has_readers(view, ast.unparse(node), attempt):
+        return False
     if view.scope.find(root.id) is not view.scope or root.id in {one.arg for one in view.info.parameters}:
         return True
     around = set(map(id, view.around(attempt)))
@@ -205,6 +210,37 @@ def _is_closed(view: FunctionView, text: str, attempt: ast.Try) -> bool:
     return any(
         ast.unparse(c.func.value) == text and c.lineno <= last for c in closes if isinstance(c.func, ast.Attribute)
     )
+
+
+def _has_readers(view: FunctionView, text: str, attempt: ast.Try) -> bool:
+    """Whether the rows of the cursor are read behind the body of the `try`, or by a loop around it.
+
+    The next statement that a cursor sends throws its rows away, and a savepoint is released in between.
+    """
+    sends = {id(c.func.value) for c in view.info.calls if isinstance(c.func, ast.Attribute) and c.func.attr in _SENDING}
+    used = [node for node in ast.walk(view.info.node) if _is_read(node) and ast.unparse(node) == text]
+    inside = {id(node) for node in ast.walk(attempt)}
+    body = {id(node) for part in attempt.body for node in ast.walk(part)}
+    for clause in (*attempt.handlers, *attempt.orelse, *attempt.finalbody):
+        within = {id(node) for node in ast.walk(clause)}
+        if _reads_first([node for node in used if id(node) in within], sends):
+            return True
+    last = (attempt.end_lineno or attempt.lineno, attempt.end_col_offset or 0)
+    if _reads_first([n for n in used if (n.lineno, n.col_offset) > last and id(n) not in inside], sends):
+        return True
+    loops = [outer for outer in view.around(attempt) if isinstance(outer, LOOPS)]
+    turned = {id(node) for loop in loops for node in ast.walk(loop)} - body
+    return any(id(n) in turned and id(n) not in sends and (n.lineno, n.col_offset) < last for n in used)
+
+
+def _is_read(node: ast.AST) -> TypeGuard[ast.Name | ast.Attribute]:
+    return isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load)
+
+
+def _reads_first(used: Sequence[ast.Name | ast.Attribute], sends: AbstractSet[int]) -> bool:
+    """Whether the first of these uses of a cursor does not send or close."""
+    first = min(used, key=lambda node: (node.lineno, node.col_offset), default=None)
+    return first is not None and id(first) not in sends
 
 
 def _calls_in(view: FunctionView, body: Sequence[ast.stmt]) -> Iterator[ast.Call]:
