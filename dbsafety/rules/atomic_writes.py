@@ -6,7 +6,8 @@ import ast
 from collections.abc import Sequence
 
 from dbsafety.drivers.spec import DriverSpec
-from dbsafety.flow.graph import StepKind
+from dbsafety.flow.graph import Step, StepKind
+from dbsafety.rules.atomic import blocks
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.values import externals
 
@@ -36,12 +37,17 @@ def is_write(view: FunctionView, call: ast.Call, spec: DriverSpec) -> bool:
     return not any(parts[0] in own and _MODELS.isdisjoint(parts) for parts in known)
 
 
-def written_before(view: FunctionView, opened: ast.expr, writes: Sequence[ast.Call], call: ast.Call) -> ast.Call | None:
-    """The first of the writes from which control may come to the call without leaving the block `opened`."""
-    return next((write for write in writes if write is not call and _leads(view, opened, write, call)), None)
+def written_before(
+    view: FunctionView, opened: ast.expr, writes: Sequence[ast.Call], call: ast.Call, spec: DriverSpec
+) -> ast.Call | None:
+    """The first of the writes from which control may come to the call without leaving the block `opened`, and without
+    an exception that leaves a block inside of it, which rolls the write back.
+    """
+    others = [expression for expression, _ in blocks(view, spec) if expression is not opened]
+    return next((write for write in writes if write is not call and _leads(view, opened, others, write, call)), None)
 
 
-def _leads(view: FunctionView, opened: ast.expr, write: ast.Call, call: ast.Call) -> bool:
+def _leads(view: FunctionView, opened: ast.expr, others: Sequence[ast.expr], write: ast.Call, call: ast.Call) -> bool:
     steps = view.cfg.steps
     pending = [edge.target for step in steps if step.node is write for edge in step.succ]
     seen: set[int] = set()
@@ -52,10 +58,17 @@ def _leads(view: FunctionView, opened: ast.expr, write: ast.Call, call: ast.Call
         seen.add(step.index)
         if step.node is call:
             return True
-        item = step.node
-        if step.kind is StepKind.WITH_EXIT and isinstance(item, ast.withitem) and item.context_expr is opened:
+        left = step.node if step.kind is StepKind.WITH_EXIT and isinstance(step.node, ast.withitem) else None
+        if left is not None and left.context_expr is opened:
             continue
         pending.extend(edge.target for edge in step.succ)
-        if step.exc is not None:
+        if step.exc is not None and not (left is not None and _rolls_back(step, left, others, write)):
             pending.append(step.exc)
     return False
+
+
+def _rolls_back(step: Step, item: ast.withitem, others: Sequence[ast.expr], write: ast.Call) -> bool:
+    """Whether an exception that leaves the block undoes the write inside of it."""
+    if step.arg is None or not any(item.context_expr is other for other in others):
+        return False
+    return any(node is write for node in ast.walk(step.arg))

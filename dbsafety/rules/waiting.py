@@ -116,7 +116,7 @@ class Waits:
                 if id(call) in seen or not any(call is other for other in calls):
                     continue
                 slow = self._reached(view.info, call)
-                write = written_before(view, opened, writes, call) if slow is not None else None
+                write = written_before(view, opened, writes, call, spec) if slow is not None else None
                 if slow is not None and write is not None:
                     seen.add(id(call))
                     key = Key("site", f"{view.path}:{view.name}", ast.unparse(opened))
