@@ -10,6 +10,7 @@ from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToEl
 from dbsafety.model.span import Span
 from dbsafety.rules.leaving import leaving
 from dbsafety.rules.reach import LOOPS, Reach
+from dbsafety.rules.recommit import works_on
 from dbsafety.rules.rollback import rollback_code
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Raised
@@ -47,8 +48,9 @@ def _in_handler(
     attempt = view.parents.get(id(handler))
     if statement not in handler.body or not isinstance(attempt, ast.Try) or not isinstance(commit.func, ast.Attribute):
         return None, "the commit stands under a condition of the handler"
-    before = {id(n) for other in handler.body[: handler.body.index(statement)] for n in ast.walk(other)}
-    if any(id(call) in before for call, _ in view.ops(key)):
+    first = handler.body[: handler.body.index(statement)]
+    before = {id(n) for other in first for n in ast.walk(other)}
+    if any(id(call) in before for call, _ in view.ops(key)) or works_on(view, key, first):
         return None, "the handler uses the connection before it commits"
     if any(isinstance(outer, LOOPS) for outer in view.around(attempt)) and not _commits_in(view, attempt.body, key):
         return None, "the handler is in a loop whose commit is outside: a rollback would throw the earlier rows away"
@@ -70,6 +72,10 @@ def _in_finally(
         return None, "the `try` has an `else` already"
     if any(True for part in attempt.body for _ in leaving(part)):
         return None, "the `try` is left by `return`, `break` or `continue`, behind which `else` does not run"
+    if works_on(view, op.key, attempt.finalbody[: attempt.finalbody.index(statement)]):
+        return None, "the `finally` works on the connection itself, and needs the commit"
+    if any(works_on(view, op.key, handler.body) for handler in attempt.handlers):
+        return None, "a handler works on the connection itself, and needs the commit"
     code = rollback_code(view, op.spec, reach)
     silent = [handler for handler in attempt.handlers if not _rolls_back(view, handler, op.key)]
     rewrites: list[Rewrite] = [InsertFirst(Span.of(handler), code) for handler in silent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dbsafety.drivers.spec import Effect
@@ -83,7 +84,7 @@ def _into_else(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
     }
     if any(id(handler) not in mine for handler in handlers):
         return None, "another handler of the `try` goes on to the commit"
-    if any(_works(view, key, handler) for handler in handlers):
+    if any(works_on(view, key, handler.body) for handler in handlers):
         return None, "the handler works on the connection itself, and needs the commit"
     if any(id(call) in _inside(attempt.finalbody) for call, _ in view.ops(key)):
         return None, "the `finally` of the `try` uses the connection before the commit"
@@ -114,9 +115,9 @@ def _next_commit(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> ast.
     return statement if whole else None
 
 
-def _works(view: FunctionView, key: Key, handler: ast.ExceptHandler) -> bool:
-    """Whether the handler may send something on the connection, itself or by what it calls."""
-    inside = _inside(handler.body)
+def works_on(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> bool:
+    """Whether the statements may send something on the connection, themselves or by what they call."""
+    inside = _inside(body)
     for call, facts in view.calls():
         sends = any(op.key == key and op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT) for op in facts.ops)
         if id(call) in inside and (sends or key in facts.passed or (facts.targets and key.persistent)):
@@ -124,5 +125,5 @@ def _works(view: FunctionView, key: Key, handler: ast.ExceptHandler) -> bool:
     return False
 
 
-def _inside(body: list[ast.stmt]) -> set[int]:
+def _inside(body: Sequence[ast.stmt]) -> set[int]:
     return {id(node) for part in body for node in ast.walk(part)}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertBefore, InsertFirst, Rewrite
 from dbsafety.model.span import Span
+from dbsafety.rules.belonging import work_of_others
 from dbsafety.rules.reach import CONDITIONS, LOOPS, Reach, is_awaited, reach
 from dbsafety.rules.savepoints import plan_savepoint
 from dbsafety.rules.units import plan_unit
@@ -65,11 +66,9 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
             "the handler is in a loop whose commit is outside: a bare rollback there would throw away the earlier "
             "rows; use a savepoint or commit each row"
         )
-    if _called_per_row(view, swallow):
-        return (
-            "the connection belongs to a caller that goes on with it in a loop: a bare rollback here would throw away "
-            "its earlier rows; use a savepoint or let the error reach the caller"
-        )
+    others = work_of_others(view, swallow, attempt)
+    if others:
+        return others
     for outer in view.around(attempt):
         if isinstance(outer, (ast.With, ast.AsyncWith)):
             for item in outer.items:
@@ -102,24 +101,6 @@ def _in_every_turn(view: FunctionView, node: ast.AST, loop: ast.AST) -> bool:
             return True
         if isinstance(outer, CONDITIONS):
             return False
-    return False
-
-
-def _called_per_row(view: FunctionView, swallow: Swallow) -> bool:
-    """Whether a caller in this module passes the connection in from a loop, while this function commits nothing."""
-    key = swallow.subject.key
-    node = view.info.node
-    if key.kind != "param" or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return False
-    ops = [op for _, op in view.ops(key)]
-    sends = [op for op in ops if op.effect in (Effect.EXECUTE, Effect.SCRIPT)]
-    if any(op.effect is Effect.COMMIT for op in ops) or all(op.statement.verb.value == "read" for op in sends):
-        return False
-    callers = {id(caller): call for call, caller in view.module.index.callers.get(node.name, ())}
-    for caller in view.module.functions:
-        call = callers.get(id(caller.info))
-        if call is not None and any(isinstance(outer, LOOPS) for outer in caller.around(call)):
-            return True
     return False
 
 

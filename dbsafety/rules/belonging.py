@@ -1,0 +1,102 @@
+"""Whose work waits in a transaction: what a rollback would throw away besides what failed (facts B6, B8)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from dbsafety.drivers.spec import Effect
+from dbsafety.rules.reach import LOOPS
+from dbsafety.rules.savepoints import ops_in
+from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.ops import Op
+from dbsafety.typestate.report import Swallow
+from dbsafety.typestate.values import Key
+
+_ENDS = (Effect.COMMIT, Effect.ROLLBACK)
+_SENDS = (Effect.EXECUTE, Effect.SCRIPT)
+
+
+def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
+    """Why a rollback in the handlers of `attempt` would throw away work that is not theirs, or ""."""
+    key = swallow.subject.key
+    commits = any(op.effect is Effect.COMMIT for _, op in view.ops(key))
+    pending = key.kind == "attr" and _is_written_by_others(view, key)
+    if pending and (not swallow.spec.aborts or (not commits and _is_committed(view, key))):
+        # Where the database aborts, a commit of this function would have lost the work of the others as well.
+        return (
+            "another method writes to the connection and leaves the commit to somebody else: a bare rollback here "
+            "would throw that away; use a savepoint or let the error reach the caller"
+        )
+    if any(op.effect is Effect.COMMIT for _, op in ops_in(view, key, attempt.body)):
+        return ""
+    if not commits and key.kind == "param":
+        calls = list(_calls(view))
+        if _sends_more_than_reads(view, key) and any(
+            isinstance(outer, LOOPS) for caller, call in calls for outer in caller.around(call)
+        ):
+            return (
+                "the connection belongs to a caller that goes on with it in a loop: a bare rollback here would throw "
+                "away its earlier rows; use a savepoint or let the error reach the caller"
+            )
+        if any(_waits(caller, passed, call) for caller, call in calls for passed in caller.frame.call(call).passed):
+            return (
+                "a caller has written to the connection before and not committed yet: a bare rollback here would throw "
+                "that away; use a savepoint or let the error reach the caller"
+            )
+    if swallow.spec.aborts and _waits(view, key, attempt):
+        return (
+            "the function has written to the connection before the `try` and not committed yet: a bare rollback would "
+            "throw that away; use a savepoint or let the error leave the function"
+        )
+    return ""
+
+
+def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
+    """The calls of the function in its module, each with the function it stands in."""
+    node = view.info.node
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return
+    found = view.module.index.callers.get(node.name, ())
+    for caller in view.module.functions:
+        yield from ((caller, call) for call, info in found if info is caller.info)
+
+
+def _sends_more_than_reads(view: FunctionView, key: Key) -> bool:
+    sends = [op for _, op in view.ops(key) if op.effect in _SENDS]
+    return not all(op.statement.verb.value == "read" for op in sends)
+
+
+def _waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
+    """Whether the function has written to the connection when it comes to the place, and has not ended it."""
+    waits = False
+    for call, op in sorted(view.ops(key), key=lambda pair: (pair[0].lineno, pair[0].col_offset)):
+        if (call.lineno, call.col_offset) >= (place.lineno, place.col_offset):
+            break
+        if op.effect in _ENDS or op.opens:
+            waits = False
+        elif _writes(call, op):
+            waits = True
+    return waits
+
+
+def _writes(call: ast.Call, op: Op) -> bool:
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    row = op.spec.handles[op.handle.kind].methods.get(method) if op.handle.kind in op.spec.handles else None
+    return (op.effect in _SENDS and op.statement.writes) or (row is not None and row.writes)
+
+
+def _is_written_by_others(view: FunctionView, key: Key) -> bool:
+    """Whether another function of the module writes to the connection and ends no transaction on it."""
+    for other in view.module.functions:
+        if other.info is view.info:
+            continue
+        ops = list(other.ops(key))
+        if any(_writes(call, op) for call, op in ops) and not any(op.effect in _ENDS for _, op in ops):
+            return True
+    return False
+
+
+def _is_committed(view: FunctionView, key: Key) -> bool:
+    """Whether a function of the module commits on the connection, so that it is not one that commits by itself."""
+    return any(op.effect is Effect.COMMIT for other in view.module.functions for _, op in other.ops(key))
