@@ -120,6 +120,8 @@ def _parse(file: Path, data: bytes) -> Mapping[str, object]:
 def _settings(file: Path | None, table: Mapping[str, object]) -> Settings:
     values: dict[str, Any] = {}  # what `convert` made of each; a test compares it with the fields
     for key, value in table.items():
+        if key == "tool" and file is not None:
+            raise _fault(file, key, "in this file the settings stand without [tool.dbsafety] above them")
         if key not in SETTINGS:
             raise _fault(file, key, f"unknown setting {key!r}{did_you_mean(key, SETTINGS)}")
         values[SETTINGS[key].attribute] = _converted(file, key, value)

@@ -236,6 +236,16 @@ def test_a_folder_in_the_place_of_the_file(repository: Path) -> None:
     assert str(caught.value).startswith(f"{repository / 'dbsafety.toml'}: cannot read the configuration: ")
 
 
+def test_a_file_of_our_own_with_the_table_of_pyproject(repository: Path) -> None:
+    file = repository / "dbsafety.toml"
+    file.write_text('[tool.dbsafety]\nselect = ["DBS1"]\n', encoding="utf-8")
+
+    with pytest.raises(ConfigFault) as caught:
+        load(repository)
+
+    assert str(caught.value).endswith("in this file the settings stand without [tool.dbsafety] above them")
+
+
 def test_settings_from_values() -> None:
     assert settings_from({"ignore": ["DBS1"]}) == Settings(ignore=("DBS1",))
     with pytest.raises(ConfigFault, match="unknown setting 'ignroe'; did you mean 'ignore'"):
