@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.model.rewrite import Applicability, EnsureImport, FixPlan, Rewrite, WrapItem
 from dbsafety.model.span import Span
-from dbsafety.rules.later import kept_reader, reads_later
+from dbsafety.rules.later import kept_reader, late_caller, reads_later
 from dbsafety.rules.leaks import OPEN, follow_on, is_kept, is_opened_by
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
@@ -112,6 +112,9 @@ def plan_item(view: FunctionView, found: Entered) -> tuple[FixPlan | None, str]:
         return None, "the connection, or a cursor of it, is used after the block"
     if any(reads_later(view, node.value, found.op.key) for node in view.info.returns):
         return None, "what is returned reads from the connection later"
+    late = late_caller(view)
+    if late:
+        return None, f"`{late}` enters this manager, and uses what it gives after the block"
     kept = kept_reader(view, block, found.op.key)
     if kept:
         return None, f"`{kept}` reads from the connection, and may do so after the block"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.values import Handle, Key, handles
@@ -53,6 +54,30 @@ def kept_reader(view: FunctionView, block: ast.With, key: Key) -> str:
         if isinstance(target, ast.Attribute | ast.Subscript) or name in read or name in outer:
             return name
     return ""
+
+
+def late_caller(view: FunctionView) -> str:
+    """The function of the module that enters this context manager and uses what it gives after the block, or ""."""
+    name = getattr(view.info.node, "name", "")
+    if not view.cfg.is_generator or not name:
+        return ""
+    calls = {id(call) for call, _ in view.module.index.callers.get(name, ())}
+    for caller in view.module.functions:
+        blocks = [node for node in ast.walk(caller.info.node) if isinstance(node, ast.With)]
+        entered = [(b, item) for b in blocks for item in b.items if id(item.context_expr) in calls]
+        inside = {id(node) for block, _ in entered for node in ast.walk(block)}
+        if any(_is_used_after(caller, block, item, inside) for block, item in entered):
+            return caller.name
+    return ""
+
+
+def _is_used_after(view: FunctionView, block: ast.With, item: ast.withitem, inside: AbstractSet[int]) -> bool:
+    """Whether something behind the block uses the connection; what stands `inside` such a block has its own."""
+    given = handles(view.resolver.entered(view.resolver.evaluate(item.context_expr, view.scope)))
+    names = (node for node in ast.walk(view.info.node) if isinstance(node, ast.Name) and node.lineno > block.lineno)
+    after = [node for node in names if isinstance(node.ctx, ast.Load) and id(node) not in inside]
+    keys = {handle.key for handle in given}
+    return any(kept_reader(view, block, key) or any(_of(view, node, key) for node in after) for key in keys)
 
 
 def _bound(view: FunctionView, body: Sequence[ast.stmt], key: Key) -> Iterator[tuple[str, ast.AST]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from dbsafety.drivers.spec import Effect, HandleKind
@@ -13,6 +14,7 @@ from dbsafety.typestate.values import Key, Nothing, handles
 LOOPS = (ast.For, ast.AsyncFor, ast.While)
 CONDITIONS = (ast.If, ast.IfExp, ast.Match, ast.ExceptHandler, *LOOPS)
 """What may keep a statement in it from running, or let it run again."""
+_NAMES = (ast.Name, ast.Attribute)
 _SENT = (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT, Effect.ROLLBACK)
 
 
@@ -33,15 +35,22 @@ class Reach:
 def reach(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> Reach | None:
     """How the handlers of `attempt` can name the connection; None when no name is sure to be it."""
     key = swallow.subject.key
-    found = [_reach_of(view, node, attempt) for node in view.spellings(key)]
+    used = {ast.unparse(node) for part in attempt.body for node in ast.walk(part) if isinstance(node, _NAMES)}
+    found = [_reach_of(view, node, attempt) for node in view.spellings(key) if _is_sure(view, node, key, used)]
     known = [one for one in found if one is not None]
     bound = [one for one in known if not one.prebind]
     own = own_attribute(view, key)
     if bound or own is None:
         if known:
-            return min(known, key=lambda one: (bool(one.prebind), "." not in one.text, one.text))
+            return min(known, key=lambda one: (bool(one.prebind), one.text not in used, "." not in one.text, one.text))
         return _by_cursor(view, swallow, attempt)
     return own
+
+
+def _is_sure(view: FunctionView, node: ast.expr, key: Key, used: AbstractSet[str]) -> bool:
+    """Whether the name is the connection that failed: it is never another one, or the `try` works by this name."""
+    keys = {h.key for h in handles(view.resolver.evaluate(node, view.scope)) if h.kind is HandleKind.CONNECTION}
+    return keys <= {key} or ast.unparse(node) in used
 
 
 def own_attribute(view: FunctionView, key: Key) -> Reach | None:
