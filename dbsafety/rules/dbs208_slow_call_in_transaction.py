@@ -45,7 +45,8 @@ None: whether the call belongs before the transaction or after it is a decision;
 ## Limits
 Off by default: too few were found in the code it was tried on to know its precision (22 repositories: 2 transactions,
 both rightly). What a session writes without `flush()` is not seen, nor slow methods of objects whose origin is not
-known. Some transactions are held open on purpose, as a lock.
+known. Inside Django's `atomic()` the writes of models are told by the names of their methods (`save()`,
+`objects.filter(...).update(...)`). Some transactions are held open on purpose, as a lock.
 """
 
 from __future__ import annotations
