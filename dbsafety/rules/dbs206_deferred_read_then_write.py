@@ -174,11 +174,7 @@ def _plan(found: Upgrade, node: ast.Call | ast.withitem) -> FixPlan | None:
         return None
     match node.args[:1]:
         case [ast.Constant(value=str(text)) as argument]:
-            rewrite = ReplaceExpression(Span.of(argument), _quoted(immediate(text)))
+            rewrite = ReplaceExpression(Span.of(argument), immediate(text))
             group = found.begin.function.qualname
             return FixPlan("begin with BEGIN IMMEDIATE", Applicability.UNSAFE, (rewrite,), group)
     return None
-
-
-def _quoted(text: str) -> str:
-    return repr(text) if set(text) & {'"', "\\", "\n"} else f'"{text}"'

@@ -316,8 +316,9 @@ def _is_off(keyword: ast.keyword) -> bool:
 
 
 def immediate(text: str) -> str:
-    """The text of a deferred BEGIN, which holds nothing else, made to take the lock, in its own case."""
+    """The text of a deferred BEGIN, which holds nothing else, made to take the lock, in its own case, as a literal."""
     words = [word for word in text.split() if word.strip(";").upper() != "DEFERRED"]
     words[0] = words[0].rstrip(";")
     words.insert(1, "IMMEDIATE" if words[0].isupper() else "immediate")
-    return " ".join(words)
+    new = " ".join(words)
+    return repr(new) if '"' in new or "\\" in new else f'"{new}"'
