@@ -11,7 +11,7 @@ from dbsafety.model.finding import Finding
 from dbsafety.model.rewrite import Applicability, DeleteComment, FixPlan
 from dbsafety.rules.dbs002_unused_suppression import RULE as UNUSED
 from dbsafety.rules.dbs003_unknown_code import RULE as UNKNOWN
-from dbsafety.rules.registry import RETIRED
+from dbsafety.rules.registry import RETIRED, all_rules
 from dbsafety.source.module import SourceModule
 from dbsafety.source.pragmas import FILE_PRAGMA_LINES, Pragma, PragmaKind, misplaced
 
@@ -125,8 +125,14 @@ def _unknown(pragma: Pragma, module: SourceModule, known: frozenset[str]) -> Ite
         )
     for word in pragma.codes:
         if _is_unknown(word, pragma.kind, known):
-            reason = f"; {RETIRED[word]}" if word in RETIRED else did_you_mean(word, known)
+            reason = f"; {RETIRED[word]}" if word in RETIRED else _meant(word, known)
             yield UNKNOWN.at(module.path, pragma.codes_span, f"no rule has the code {word!r}{reason}")
+
+
+def _meant(word: str, known: frozenset[str]) -> str:
+    """The hint at the code that is meant: that of the rule with this name, else the nearest one."""
+    named = next((module.rule.code for module in all_rules() if module.rule.slug == word), "")
+    return f"; did you mean {named!r}?" if named else did_you_mean(word, known)
 
 
 def _is_unknown(word: str, kind: PragmaKind, known: frozenset[str]) -> bool:

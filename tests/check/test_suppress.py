@@ -157,6 +157,10 @@ def test_comments_that_are_not_judged(source: str, ran: frozenset[str]) -> None:
     [
         ("x = 1  # dbsafety: ignore[DBS1O1]", "no rule has the code 'DBS1O1'; did you mean 'DBS101'?"),
         ("x = 1  # dbsafety: ignore[E501]", "no rule has the code 'E501'"),
+        (
+            "x = 1  # dbsafety: ignore[stale-lastrowid]",
+            "no rule has the code 'stale-lastrowid'; did you mean 'DBS301'?",
+        ),
         ("x = 1  # dbsafety: ignore[DBS1]", "no rule has the code 'DBS1'"),
         ("x = 1  # noqa: DBS999", "no rule has the code 'DBS999'"),
         ("x = 1  # dbsafety: ignore", "the comment names no code and silences nothing; write `ignore[CODE]`"),
