@@ -52,6 +52,15 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
     return ""
 
 
+def is_shared(view: FunctionView, key: Key) -> bool:
+    """Whether a caller or another method may have written to the connection and left the commit to this function."""
+    if key.kind == "attr":
+        return _is_written_by_others(view, key)
+    return key.kind == "param" and any(
+        _waits(caller, passed, call) for caller, call in _calls(view) for passed in caller.frame.call(call).passed
+    )
+
+
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
     """The calls of the function in its module, each with the function it stands in."""
     node = view.info.node

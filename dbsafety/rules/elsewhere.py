@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dbsafety.drivers.spec import Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToElse, ReplaceExpression, Rewrite
 from dbsafety.model.span import Span
+from dbsafety.rules.belonging import is_shared
 from dbsafety.rules.leaving import leaving
 from dbsafety.rules.reach import LOOPS, Reach
 from dbsafety.rules.recommit import works_on
@@ -29,6 +30,8 @@ def plan_elsewhere(view: FunctionView, commit: ast.AST, owner: ast.AST | None, k
     statement = view.statement_of(commit)
     if not isinstance(statement, ast.Expr) or statement.value is not commit:
         return None, "the commit is part of a larger statement"
+    if not op.spec.aborts and is_shared(view, key):
+        return None, "the commit stores the work of others as well, which a rollback would throw away"
     reach = Reach(ast.unparse(commit.func.value))
     if isinstance(owner, ast.ExceptHandler):
         return _in_handler(view, commit, statement, owner, key)

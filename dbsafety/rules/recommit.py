@@ -10,6 +10,7 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
 from dbsafety.model.span import Span
+from dbsafety.rules.belonging import is_shared
 from dbsafety.rules.reach import is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
 from dbsafety.rules.savepoints import plan_savepoint
@@ -73,6 +74,8 @@ def _into_else(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
     decision = f"whether {spec.server} should keep what came before the error is a decision"
     if spec.default_autocommit:
         return None, f"{spec.name} connections have no rollback(): use a transaction block"
+    if not spec.aborts and is_shared(view, key):
+        return None, f"the commit stores the work of others as well, and {decision}"
     statement = _next_commit(view, swallow, attempt)
     if statement is None:
         return None, f"the commit does not come right behind the `try`, and {decision}"
