@@ -49,22 +49,28 @@ def elements_of(value: Value) -> frozenset[Value]:
 
 
 def shallow(values: frozenset[Value], depth: int) -> frozenset[Value]:
-    """The values, with containers nested at most `depth` deep: of what lies deeper nothing is known.
+    """The values with one container of each shape, nested at most `depth` deep: of what lies deeper nothing is known.
 
-    Without a bound `row = [row]` in a loop would have more and more values.
+    Without either bound `row = [row, other]` in a loop would have more and more values.
     """
-    if not any(isinstance(value, Items | Elements) for value in values):
+    found: set[Value] = {value for value in values if not isinstance(value, Items | Elements)}
+    if len(found) == len(values):
         return values
-    return frozenset(_shallow(value, depth) for value in values)
+    shapes: dict[int, list[Items]] = {}
+    for value in values:
+        if isinstance(value, Items):
+            shapes.setdefault(len(value.items), []).append(value)
+    for same in shapes.values():
+        parts = zip(*(value.items for value in same), strict=True)
+        found.add(Items(tuple(_inside(part, depth) for part in parts)))
+    inner = [value.inner for value in values if isinstance(value, Elements)]
+    if inner:
+        found.add(Elements(_inside(inner, depth)))
+    return frozenset(found)
 
 
-def _shallow(value: Value, depth: int) -> Value:
-    match value:
-        case Items(items=items):
-            return Items(tuple(shallow(inner, depth - 1) if depth else EMPTY for inner in items))
-        case Elements(inner=inner):
-            return Elements(shallow(inner, depth - 1) if depth else EMPTY)
-    return value
+def _inside(sets: Iterable[frozenset[Value]], depth: int) -> frozenset[Value]:
+    return shallow(_union(sets), depth - 1) if depth else EMPTY
 
 
 def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:

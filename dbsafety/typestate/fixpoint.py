@@ -183,7 +183,7 @@ class Fixpoint(Generic[K, V]):
         before = {key: answer, **{member: self._partial[member][0] for member in self._trail[mark:]}}
         held = {member: self._held.pop(member) for member in before if member in self._held}
         found: dict[K, V] = {}
-        end, cut, guessing = len(self._trail), self._cut, self._guessing
+        end, cut, guessing, changed = len(self._trail), self._cut, self._guessing, self._changed
         for member, compute in held.items():
             self._guessing = member
             self._active.setdefault(member, len(self._active))
@@ -198,6 +198,7 @@ class Fixpoint(Generic[K, V]):
             if value != before[member]:
                 found[member] = value
         self._drop(end)
+        self._changed = changed  # what the guesses asked besides is forgotten
         if self._cut < cut:
             self._held.update(held)  # it is part of a larger component, which is not settled yet
         return found

@@ -80,10 +80,11 @@ class Resolver:
 
     def _bounded(self, key: tuple[int, int], found: frozenset[Value]) -> frozenset[Value]:
         """The values, if they are not too many; once they were, they stay unknown, or a cycle would never settle."""
+        found = containers.shallow(found, _MAX_NESTING)
         if len(found) > LIMIT or key in self._too_many:
             self._too_many.add(key)
             return EMPTY
-        return containers.shallow(found, _MAX_NESTING)
+        return found
 
     def _expression(self, node: ast.expr, scope: Scope) -> frozenset[Value]:
         match node:
