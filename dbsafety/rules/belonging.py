@@ -30,7 +30,7 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
         )
     if any(op.effect is Effect.COMMIT for _, op in ops_in(view, key, attempt.body)):
         return ""
-    if not commits and key.kind == "param":
+    if not commits and (key.kind == "param" or _is_of_outer_function(view, key)):
         calls = list(_calls(view))
         if _sends_more_than_reads(view, key) and any(
             isinstance(outer, LOOPS) for caller, call in calls for outer in caller.around(call)
@@ -39,7 +39,9 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
                 "the connection belongs to a caller that goes on with it in a loop: a bare rollback here would throw "
                 "away its earlier rows; use a savepoint or let the error reach the caller"
             )
-        if any(_waits(caller, passed, call) for caller, call in calls for passed in caller.frame.call(call).passed):
+        if any(
+            _waits(caller, passed, call) for caller, call in calls for passed in (key, *caller.frame.call(call).passed)
+        ):
             return (
                 "a caller has written to the connection before and not committed yet: a bare rollback here would throw "
                 "that away; use a savepoint or let the error reach the caller"
@@ -50,6 +52,11 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
             "throw that away; use a savepoint or let the error leave the function"
         )
     return ""
+
+
+def _is_of_outer_function(view: FunctionView, key: Key) -> bool:
+    """Whether the connection is a variable of the function around this one."""
+    return key.kind in ("local", "site") and not any(op.opens for _, op in view.ops(key))
 
 
 def is_shared(view: FunctionView, key: Key) -> bool:

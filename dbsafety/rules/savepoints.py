@@ -32,6 +32,7 @@ _DIVIDES = frozenset(
     {Effect.COMMIT, Effect.ROLLBACK, Effect.CLOSE, Effect.RELEASE, Effect.SCRIPT, Effect.BEGIN, Effect.AUTOCOMMIT}
 )
 _DIVIDING = frozenset({Verb.COMMIT, Verb.ROLLBACK, Verb.BEGIN, Verb.SAVEPOINT})
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SENDING = frozenset({"execute", "executemany", "close"})
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 
@@ -130,7 +131,32 @@ def _by_text(
 
 
 def _name(view: FunctionView, attempt: ast.Try) -> str:
-    return "before_row" if any(isinstance(outer, LOOPS) for outer in view.around(attempt)) else "before_attempt"
+    """A name of its own in each `try` that stands in another: one that is left open would hide the outer one's."""
+    name = "before_row" if any(isinstance(outer, LOOPS) for outer in view.around(attempt)) else "before_attempt"
+    depth = 1
+    inner: ast.AST = attempt
+    for outer in view.around(attempt):
+        if isinstance(outer, ast.Try) and outer.handlers and inner in outer.body:
+            depth += 1
+        inner = outer
+    if _is_tried_by_others(view):
+        name = f"{name}_in_{view.info.node.name}" if isinstance(view.info.node, _FUNCTIONS) else name
+    return name if depth == 1 else f"{name}_{depth}"
+
+
+def _is_tried_by_others(view: FunctionView) -> bool:
+    """Whether another function of the module calls this one in a `try` that has handlers, and maybe a savepoint."""
+    if not isinstance(view.info.node, _FUNCTIONS):
+        return False
+    calls = {id(call) for call, _ in view.module.index.callers.get(view.info.node.name, ())}
+    return any(
+        isinstance(outer, ast.Try) and outer.handlers
+        for caller in view.module.functions
+        if caller.info is not view.info
+        for call in caller.info.calls
+        if id(call) in calls
+        for outer in caller.around(call)
+    )
 
 
 def _nested(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
