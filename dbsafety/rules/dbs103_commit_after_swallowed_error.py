@@ -42,7 +42,7 @@ Unsafe: where an earlier statement of the transaction wrote something, the body 
 `transaction()` where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the handler and `RELEASE
 SAVEPOINT` in `else`. Where nothing else would be kept, the commit right behind the `try` moves to its `else`, and the
 handler rolls back first. There is no fix where the body itself ends a transaction, and none on SQLite but for such a
-commit: whether what came before the error should stay is a decision.
+commit. There the rows that the function wrote before the `try` go with the rest, where they were stored so far.
 
 ## Limits
 If the function may also end without the commit, DBS101 or DBS108 speaks instead. Where a function also alters

@@ -24,8 +24,8 @@ _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 def plan_recommit(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
     """The plan for a commit that follows a swallowed error, or None and the reason for the refusal.
 
-    What came before in the transaction is kept by a savepoint, where the database would lose all of it; where nothing
-    came before, the commit moves to `else`: the rows stored stay the same, and the code says so.
+    What came before in the transaction is kept by a savepoint, where the database would lose all of it; where it
+    would lose nothing, the commit moves to `else`: PostgreSQL stores the same rows as before, SQLite all or none.
     """
     clause = clause_of(view, swallow)
     if isinstance(clause, str):
