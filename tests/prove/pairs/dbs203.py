@@ -18,6 +18,15 @@ PAIRS = (
         ),
     ),
     Pair(
+        "fix_later",
+        "sqlite3",
+        ("CREATE TABLE item (name TEXT)", "INSERT INTO item VALUES ('known')"),
+        (
+            Call("read_inside", "read_inside(address)", OPEN),
+            Call("entered", "use(entered(address))", OPEN),
+        ),
+    ),
+    Pair(
         "fix_psycopg2",
         "psycopg2",
         ("CREATE TABLE counter (n int)", "INSERT INTO counter VALUES (1)"),

@@ -32,6 +32,15 @@ PAIRS = (
         (Call("count", "asyncio.run(count(address))", OPEN, breaks=GONE),),
     ),
     Pair(
+        "fix_left_early",
+        "sqlite3",
+        ("CREATE TABLE item (name TEXT)", "CREATE TABLE log (name TEXT)"),
+        (
+            Call("settles_first", "settles_first(address, 'a')", LOCKED, breaks=("DROP TABLE log",)),
+            Call("each_branch_settles", "each_branch_settles(address, 'a', new=True)", LOCKED, breaks=REFUSING),
+        ),
+    ),
+    Pair(
         "fix_slot",
         "psycopg",
         ("CREATE TABLE item (name text)", "INSERT INTO item VALUES ('known')"),

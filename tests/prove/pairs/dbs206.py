@@ -15,6 +15,11 @@ MEANWHILE = f"""        try:
             other.close()
 {WRITE}"""
 
+IN_FUNCTION = WRITE.replace("        self.", "    ")
+MEANWHILE_IN_FUNCTION = "".join(
+    line.removeprefix("    ").replace("self.", "") for line in MEANWHILE.splitlines(keepends=True)
+)
+
 
 def call(name: str) -> Call:
     """A method of the store in whose transaction somebody else writes."""
@@ -32,5 +37,16 @@ PAIRS = (
             "CREATE TABLE log (n INTEGER)",
         ),
         (call("count_up"), call("lower")),
+    ),
+    Pair(
+        "fix_quoted",
+        "sqlite3",
+        (
+            "PRAGMA journal_mode = WAL",
+            "CREATE TABLE task (id INTEGER PRIMARY KEY, state TEXT)",
+            "INSERT INTO task VALUES (1, 'new')",
+            "CREATE TABLE log (n INTEGER)",
+        ),
+        (Call("take", "take(conn)", "database is locked", inject=((IN_FUNCTION, MEANWHILE_IN_FUNCTION),)),),
     ),
 )
