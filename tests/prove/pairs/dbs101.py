@@ -78,4 +78,23 @@ PAIRS = (
             Call("names_taken", "names_taken(conn, True)", ABORTED, breaks=GONE),
         ),
     ),
+    Pair(
+        "fix_of_others",
+        "psycopg2",
+        (
+            "CREATE TABLE item (name text PRIMARY KEY)",
+            "CREATE TABLE orders (id serial PRIMARY KEY)",
+            "CREATE TABLE line (name text)",
+        ),
+        (
+            Call(
+                "Repository.try_to_add",
+                "[(one.add('a'), one.try_to_add('a'), one.store()) for one in [keep(Repository(address))]]",
+                "then: []",
+                "[(one.add('a'), one.try_to_add('b'), one.store()) for one in [keep(Repository(address))]]",
+                then="stored('SELECT name FROM item')",
+            ),
+            Call("put", "order(conn)", "then: []", breaks=("DROP TABLE line",), then="stored('SELECT id FROM orders')"),
+        ),
+    ),
 )
