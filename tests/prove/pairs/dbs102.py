@@ -35,4 +35,18 @@ PAIRS = (
             ),
         ),
     ),
+    Pair(
+        "fix_swapped",
+        "psycopg2",
+        ("CREATE TABLE item (name text)",),
+        (
+            Call(
+                "send",
+                "send(address, address, 'a')",
+                "then: []",
+                breaks=("CREATE SEQUENCE turn", "ALTER TABLE item ADD CHECK (nextval('turn') > 2)"),
+                then="stored('SELECT name FROM item')",
+            ),
+        ),
+    ),
 )
