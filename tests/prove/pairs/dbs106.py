@@ -23,4 +23,17 @@ PAIRS = (
             Call("tested", "tested(nowhere)", UNBOUND, happy="tested(address)"),
         ),
     ),
+    Pair(
+        "fix_kept",
+        "sqlite3",
+        ("CREATE TABLE item (name text)",),
+        (
+            Call(
+                "opened_each_time",
+                "opened_each_time(['missing/app.db'], 'a')",
+                UNBOUND,
+                happy="opened_each_time([address], 'a')",
+            ),
+        ),
+    ),
 )
