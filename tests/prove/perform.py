@@ -151,6 +151,8 @@ class Performance:
         names = {**vars(self.stage.example), **self.names(), "conn": conn}
         if "session" in wanted and "session" not in names:
             names |= self.session()
+        elif "item" in wanted and "item" not in names:
+            names |= self.items()
         if "profile" in wanted:
             names |= self.models()
         try:
@@ -166,7 +168,13 @@ class Performance:
                 yield from (one for one in frame.f_locals.values() if isinstance(one, self.stage.driver.Connection))
 
     def session(self) -> dict[str, object]:
-        """A session of SQLAlchemy that does not wait for locks, and an item."""
+        """A session of SQLAlchemy that does not wait for locks, and its items."""
+        sqlalchemy, orm = importlib.import_module("sqlalchemy"), importlib.import_module("sqlalchemy.orm")
+        engine = sqlalchemy.create_engine(f"sqlite:///{self.stage.address}", connect_args={"timeout": 0})
+        return {"session": self.keep(orm.Session(engine)), **self.items()}
+
+    def items(self) -> dict[str, object]:
+        """Two items for a session of SQLAlchemy on any database."""
         sqlalchemy, orm = importlib.import_module("sqlalchemy"), importlib.import_module("sqlalchemy.orm")
         columns = {
             "__tablename__": "item",
@@ -174,8 +182,7 @@ class Performance:
             "name": sqlalchemy.Column(sqlalchemy.Text),
         }
         item = type("Item", (orm.declarative_base(),), columns)
-        engine = sqlalchemy.create_engine(f"sqlite:///{self.stage.address}", connect_args={"timeout": 0})
-        return {"session": self.keep(orm.Session(engine)), "item": item(id=1, name="a"), "other": item(id=2, name="b")}
+        return {"item": item(id=1, name="a"), "other": item(id=2, name="b")}
 
     def models(self) -> dict[str, object]:
         """Two models of Django on the tables `person` and `profile`."""

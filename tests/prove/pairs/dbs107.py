@@ -12,6 +12,13 @@ ALL = "stored('SELECT id FROM item ORDER BY 1')"
 BOTH = "stored('SELECT name FROM item ORDER BY 1')"
 UPDATED = "stored('SELECT name FROM item ORDER BY 1')"
 OLD = ("INSERT INTO item VALUES (1, 'x'), (2, 'y')", "ALTER TABLE item ADD CHECK (id <> 1 OR name = 'x')")
+PARTS = ("CREATE TABLE item (name varchar(4))", "CREATE TABLE part (name varchar(1) PRIMARY KEY)")
+KNOWN_PART = ("INSERT INTO part VALUES ('a')",)
+COPIED = (
+    "CREATE TABLE item (id int PRIMARY KEY)",
+    "CREATE TABLE copy (id int PRIMARY KEY)",
+    "INSERT INTO item VALUES (1), (2)",
+)
 
 PAIRS = (
     Pair(
@@ -58,6 +65,73 @@ PAIRS = (
                 "awaited(load_asynchronously, ['a', 'a', 'b'])",
                 "InFailedSQLTransactionError",
                 "awaited(load_asynchronously, ['a'])",
+            ),
+        ),
+    ),
+    Pair(
+        "fix_inside",
+        "psycopg2",
+        PARTS,
+        (
+            Call(
+                "rows_with_parts",
+                "rows_with_parts(conn, [('a',), ('b',)])",
+                "InFailedSqlTransaction",
+                breaks=KNOWN_PART,
+            ),
+            Call(
+                "rows_with_parts",
+                "rows_with_parts(conn, [('a',), ('long',), ('b',)])",
+                "then: False",
+                "rows_with_parts(conn, [('a',), ('b',)])",
+                then=f"{BOTH} == [('a',), ('b',)]",
+            ),
+            Call(
+                "put_parts",
+                "(put_parts(conn.cursor(), ('a', 'b')), conn.commit())",
+                "InFailedSqlTransaction",
+                breaks=KNOWN_PART,
+            ),
+            Call(
+                "rows_by_call",
+                "rows_by_call(conn, [('a',), ('long',), ('b',)])",
+                "then: False",
+                "rows_by_call(conn, [('a',), ('b',)])",
+                then=f"{BOTH} == [('a',), ('b',)]",
+            ),
+            Call(
+                "closure",
+                "closure(conn, [('a',), ('longer',)])",
+                "then: False",
+                "closure(conn, [('a',), ('b',)])",
+                then=f"{BOTH} == [('a',)]",
+            ),
+        ),
+    ),
+    Pair(
+        "fix_results",
+        "psycopg2",
+        COPIED,
+        (
+            Call(
+                "loops_over_the_cursor",
+                "loops_over_the_cursor(conn)",
+                "then: False",
+                breaks=("INSERT INTO copy VALUES (1)",),
+                then="stored('SELECT id FROM copy ORDER BY 1') == [(1,), (2,)]",
+            ),
+            Call(
+                "counts_afterwards",
+                "counts_afterwards(conn, [(3,), (1,), (4,)])",
+                "then: False",
+                "counts_afterwards(conn, [(3,), (4,)])",
+                then=f"{ALL} == [(1,), (2,), (3,), (4,)]",
+            ),
+            Call(
+                "sends_again",
+                "sends_again(conn, [(1,), (3,)])",
+                "InFailedSqlTransaction",
+                "sends_again(conn, [(3,), (4,)])",
             ),
         ),
     ),

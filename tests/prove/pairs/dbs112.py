@@ -1,4 +1,4 @@
-"""The golden pair of DBS112: what the second attempt meets."""
+"""The golden pairs of DBS112: what the second attempt meets."""
 
 from __future__ import annotations
 
@@ -19,5 +19,20 @@ PAIRS = (
                 then="stored('SELECT id FROM item ORDER BY 1')",
             ),
         ),
+    ),
+    Pair(
+        "fix_earlier",
+        "psycopg2",
+        ("CREATE TABLE item (id int PRIMARY KEY, name text)",),
+        (
+            Call(
+                "order",
+                "order(item, other)",
+                "then: False",
+                breaks=("INSERT INTO item VALUES (2, 'k')",),
+                then="stored('SELECT * FROM item ORDER BY 1') == [(1, 'a'), (2, 'k')]",
+            ),
+        ),
+        place=(("postgresql://localhost/shop", "{url}"),),
     ),
 )
