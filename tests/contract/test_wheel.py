@@ -63,10 +63,10 @@ def test_metadata(metadata: Message) -> None:
     assert {"runtime", "embedded", "dev"} <= set(metadata.get_all("Provides-Extra", []))
 
 
-def test_a_plain_install_requires_libcst_alone(metadata: Message) -> None:
+def test_a_plain_install_requires_libcst_and_sqlparse_alone(metadata: Message) -> None:
     required = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     plain = {one.name: str(one.marker or "") for one in required if "extra ==" not in str(one.marker)}
-    assert plain == {"libcst": "", "tomli": 'python_version < "3.11"'}
+    assert plain == {"libcst": "", "sqlparse": "", "tomli": 'python_version < "3.11"'}
     runtime = {one.name for one in required if 'extra == "runtime"' in str(one.marker)}
     assert "psycopg2-binary" in runtime
 
