@@ -45,8 +45,19 @@ CALLS = [(name, pair, call) for (name, _), pair in PAIRS.items() for call in pai
 SLOW = [one for one in CALLS if one[1].slow]
 QUICK = [one for one in CALLS if not one[1].slow]
 ON_SQLITE = [one for one in QUICK if not is_on_postgres(one[1].driver)]
-ANYWHERE = [one for one in ON_SQLITE if not any(word in one[2].do for word in ("session", "awaited"))]
-"""Those that need the standard library alone."""
+
+
+def is_plain(name: str, pair: Pair, call: Call) -> bool:
+    """Whether the call needs the standard library alone, in the pair's code and in what it is given."""
+    tree = ast.parse((FIXTURES / name / f"{pair.name}.py").read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module for node in imports if isinstance(node, ast.ImportFrom) and node.module}
+    known = all(module.partition(".")[0] in sys.stdlib_module_names for module in modules)
+    return known and not any(word in call.do for word in ("session", "awaited"))
+
+
+ANYWHERE = [one for one in ON_SQLITE if is_plain(*one)]
 OTHER_PYTHONS = {version: path for version, path in pythons().items() if path != Path(sys.executable)}
 ON_POSTGRES = [one for one in QUICK if is_on_postgres(one[1].driver)]
 
