@@ -92,17 +92,18 @@ class Stage:
         """The states of PostgreSQL's sessions, those of an application named `but` left out.
 
         The server ends a session some time after the client's `close()` has returned, so this waits until there are no
-        more sessions than open connections in this process.
+        more sessions than open connections to the database in this process.
         """
+        database = self.values("SELECT current_database()")[0]
         end = time.monotonic() + ENDING_WAIT
-        while len(found := self.rows(SESSIONS)) > self._connected() and time.monotonic() < end:
+        while len(found := self.rows(SESSIONS)) > self._connected(database) and time.monotonic() < end:
             time.sleep(0.01)
         return [state for state, application in found if application != but]
 
-    def _connected(self) -> int:
+    def _connected(self, database: object) -> int:
         extensions = getattr(self.driver, "extensions", None)
         kind = extensions.connection if extensions is not None else self.driver.Connection
-        return sum(isinstance(one, kind) and not one.closed for one in gc.get_objects())
+        return sum(isinstance(one, kind) and not one.closed and one.info.dbname == database for one in gc.get_objects())
 
     @contextlib.contextmanager
     def _outside(self) -> Iterator[Any]:
