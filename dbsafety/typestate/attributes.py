@@ -21,15 +21,11 @@ from dbsafety.typestate.values import (
     Mode,
     Nothing,
     Value,
+    class_key,
     from_other_module,
 )
 
 _MAX_BASES = 12
-
-
-def class_key(cls: ClassInfo, name: str) -> Key:
-    """The key of the attribute `name` of the class that defines it."""
-    return Key("attr", cls.key, name)
 
 
 def ancestry(resolver: Evaluator, cls: ClassInfo) -> Iterator[ClassInfo]:

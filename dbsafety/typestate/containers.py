@@ -19,7 +19,7 @@ def filled(resolver: Evaluator, members: Iterable[Binding]) -> frozenset[Value]:
 def unpack(values: frozenset[Value], path: tuple[int, ...]) -> frozenset[Value]:
     """What stands at `path` (indices, outermost first) in each of the values."""
     for position in path:
-        values = _union(_at(value, position) for value in values)
+        values = union(_at(value, position) for value in values)
     return values
 
 
@@ -44,7 +44,7 @@ def item(base: Value, index: ast.expr) -> frozenset[Value]:
 def elements_of(value: Value) -> frozenset[Value]:
     """What iterating over the value may give."""
     if isinstance(value, Items):
-        return _union(value.items)
+        return union(value.items)
     return value.inner if isinstance(value, Elements) else EMPTY
 
 
@@ -70,8 +70,9 @@ def shallow(values: frozenset[Value], depth: int) -> frozenset[Value]:
 
 
 def _inside(sets: Iterable[frozenset[Value]], depth: int) -> frozenset[Value]:
-    return shallow(_union(sets), depth - 1) if depth else EMPTY
+    return shallow(union(sets), depth - 1) if depth else EMPTY
 
 
-def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:
+def union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:
+    """All values of the sets."""
     return frozenset().union(*sets)

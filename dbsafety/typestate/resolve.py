@@ -29,6 +29,7 @@ from dbsafety.typestate.values import (
     Nothing,
     Value,
     borrowed_key,
+    class_key,
     from_other_module,
     scope_key,
 )
@@ -93,7 +94,7 @@ class Resolver:
             case ast.Attribute(value=value, attr=attr):
                 bases = self.evaluate(value, scope)
                 if bases:
-                    return _union(self._attribute_seen_from(scope, base, attr) for base in bases)
+                    return containers.union(self._attribute_seen_from(scope, base, attr) for base in bases)
                 if not self.is_final():
                     return EMPTY
                 return self.nested(value, attr, scope) or self._by_owner(value, attr, scope)
@@ -102,7 +103,7 @@ class Resolver:
             case ast.Await(value=value) | ast.NamedExpr(value=value) | ast.Starred(value=value):
                 return self.evaluate(value, scope)
             case ast.Subscript(value=value, slice=index):
-                return _union(self._item(base, index, scope) for base in self.evaluate(value, scope))
+                return containers.union(self._item(base, index, scope) for base in self.evaluate(value, scope))
             case ast.Lambda():
                 return _lambda(node, _index_of(scope))
         return self._composed(node, scope)
@@ -120,11 +121,11 @@ class Resolver:
             case ast.IfExp(body=body, orelse=orelse):
                 return self.evaluate(body, scope) | self.evaluate(orelse, scope)
             case ast.BoolOp(values=values):
-                return _union(self.evaluate(value, scope) for value in values)
+                return containers.union(self.evaluate(value, scope) for value in values)
             case ast.Tuple(elts=elts) | ast.List(elts=elts) | ast.Set(elts=elts) if len(elts) <= LIMIT:
                 return frozenset((Items(tuple(self.evaluate(element, scope) for element in elts)),))
             case ast.Dict(values=values) if len(values) <= LIMIT:
-                return frozenset((Elements(_union(self.evaluate(value, scope) for value in values)),))
+                return frozenset((Elements(containers.union(self.evaluate(value, scope) for value in values)),))
             case ast.ListComp(elt=elt) | ast.GeneratorExp(elt=elt) | ast.SetComp(elt=elt):
                 return frozenset((Elements(self.evaluate(elt, scope)),))
         return EMPTY
@@ -153,7 +154,9 @@ class Resolver:
                 return self.variable(owner, name) if owner is not None and name in owner.bindings else EMPTY
             case ast.Attribute(value=ast.Name() as base, attr=outer):
                 owners = self.evaluate(base, scope)
-                return _union(self.attribute(v, f"{outer}.{attr}") for v in owners if isinstance(v, Class | Instance))
+                return containers.union(
+                    self.attribute(v, f"{outer}.{attr}") for v in owners if isinstance(v, Class | Instance)
+                )
         return EMPTY
 
     def _by_owner(self, value: ast.expr, attr: str, scope: Scope) -> frozenset[Value]:
@@ -186,7 +189,7 @@ class Resolver:
         stored = owner.stored.get(name)
         if stored is not None:
             cls = attributes.defining_class(self, *stored)
-            attribute_key = attributes.class_key(cls, stored[1])
+            attribute_key = class_key(cls, stored[1])
             local = scope_key(owner, name)
             return frozenset(_rekey(value, {local}, attribute_key) for value in values)
         return frozenset(values)
@@ -203,7 +206,9 @@ class Resolver:
             case BindKind.WITH:
                 return containers.unpack(self.entered(self.evaluate(binding.value, binding.scope)), binding.path)
             case BindKind.ELEMENT:
-                inner = _union(containers.elements_of(value) for value in self.evaluate(binding.value, binding.scope))
+                inner = containers.union(
+                    containers.elements_of(value) for value in self.evaluate(binding.value, binding.scope)
+                )
                 return containers.unpack(inner, binding.path)
             case BindKind.IMPORT:
                 return self.dotted(binding.dotted, binding.scope.module)
@@ -240,7 +245,7 @@ class Resolver:
         *path, last = names
         if not path:
             return self._name(last, index.scope)
-        return _union(self.attribute(value, last) for value in self._member(index, tuple(path)))
+        return containers.union(self.attribute(value, last) for value in self._member(index, tuple(path)))
 
     def _attribute_seen_from(self, scope: Scope, base: Value, name: str) -> frozenset[Value]:
         found = self.attribute(base, name)
@@ -267,7 +272,7 @@ class Resolver:
 
     def entered(self, values: Iterable[Value]) -> frozenset[Value]:
         """What `with value as name` binds."""
-        return _union(managers.entered(self, value) for value in values)
+        return containers.union(managers.entered(self, value) for value in values)
 
     def parameter(self, function: FunctionInfo, name: str) -> frozenset[Value]:
         """What a parameter may be."""
@@ -282,10 +287,6 @@ def _index_of(scope: Scope) -> ModuleIndex | None:
 
 def _lambda(node: ast.Lambda, index: ModuleIndex | None) -> frozenset[Value]:
     return frozenset(Function(info) for info in index.functions if info.node is node) if index is not None else EMPTY
-
-
-def _union(sets: Iterable[frozenset[Value]]) -> frozenset[Value]:
-    return frozenset().union(*sets)
 
 
 def _rekey(value: Value, old: set[Key], new: Key) -> Value:

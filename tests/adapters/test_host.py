@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dbsafety.adapters.host import Engine
 from dbsafety.check.session import Session
+from dbsafety.config.load import Configuration
 from dbsafety.typestate.frame import Frames
 
 CODE = b"import sqlite3\n\n\ndef opened():\n    return sqlite3.connect('a.db')\n"
@@ -19,8 +21,8 @@ def test_what_is_known_of_other_folders_is_forgotten(tmp_path: Path, monkeypatch
     kept: list[weakref.ref[Frames]] = []
     opened = Session.of
 
-    def noted(*given: object) -> Session:
-        session = opened(*given)  # type: ignore[arg-type] # whatever the host gives
+    def noted(configuration: Configuration, files: Sequence[str] = ()) -> Session:
+        session = opened(configuration, files)
         kept.append(weakref.ref(session.frames))
         return session
 
