@@ -78,7 +78,7 @@ class Plugin:
         for fault in result.faults:
             yield 1, 0, fault.message, Plugin
         for finding in result.findings:
-            yield finding.span.line, _column(finding, text), f"{finding.code} {finding.message}", Plugin
+            yield finding.span.line, _column(finding, text), f"{finding.code} {finding.said.line}", Plugin
 
 
 def _column(finding: Finding, text: SourceText) -> int:

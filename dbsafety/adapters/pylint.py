@@ -127,7 +127,7 @@ class DatabaseChecker(BaseChecker):
                 ids[finding.code],
                 # A message must have a node; the module's stands in where the tree has none there (comments).
                 node=places.get((span.line, span.col), module),
-                args=(finding.message,),
+                args=(finding.said.line,),
                 confidence=_CONFIDENCE[finding.confidence],
                 line=span.line,
                 col_offset=text.character_column(span.line, span.col),

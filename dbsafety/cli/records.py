@@ -58,7 +58,7 @@ def record(finding: Finding, sources: Sources) -> Record:
         finding.slug,
         finding.severity,
         finding.confidence,
-        finding.message,
+        finding.said,
         sources.text(finding.path).line(finding.span.line),
         tuple(_note(step, sources) for step in finding.trace),
         FixNote(finding.fix.applicability.value, finding.fix.title) if finding.fix is not None else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dbsafety.model.message import Message
 from dbsafety.model.rewrite import FixPlan
 from dbsafety.model.span import Span
 
@@ -60,7 +61,7 @@ class Finding:
     slug: str
     path: str
     span: Span
-    message: str
+    said: Message
     severity: Severity
     confidence: Confidence
     trace: tuple[Step, ...] = ()
@@ -69,6 +70,11 @@ class Finding:
     fingerprint: str = ""
     fix_refusal: str = ""
     related: tuple[Step, ...] = ()
+
+    @property
+    def message(self) -> str:
+        """What there is to say about it, in one sentence."""
+        return self.said.text
 
     @property
     def sort_key(self) -> tuple[str, int, int, str, str]:

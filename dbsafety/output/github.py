@@ -38,7 +38,9 @@ def _message(record: Record) -> str:
         f"{number}. {note.place.path}:{note.place.line}: {note.text}" for number, note in enumerate(record.trace, 1)
     ]
     notes += [f"also {note.place.path}:{note.place.line}: {note.text}" for note in record.related]
-    return "\n".join([record.message, *notes])
+    why = [f"why: {record.said.consequence}"] if record.said.consequence else []
+    remedy = [f"help: {record.said.remedy}"] if record.said.remedy else []
+    return "\n".join([record.said.headline, *notes, *why, *remedy])
 
 
 def _data(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 
 from dbsafety.model.finding import Severity
-from dbsafety.output.record import Record, Report
+from dbsafety.output.record import Record, Report, one_line
 
 _SEVERITIES = {Severity.ERROR: "major", Severity.WARNING: "minor", Severity.INFO: "info"}
 
@@ -16,7 +16,7 @@ def gitlab(report: Report) -> Iterator[str]:
     """An array of issues; without findings an empty array, which GitLab wants to see."""
     issues = [
         {
-            "description": f"{record.code} {record.message}",
+            "description": f"{record.code} {one_line(record.said.line)}",
             "check_name": record.code,
             "fingerprint": _unique(record),
             "severity": _SEVERITIES[record.severity],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbsafety.model.finding import Confidence, Severity
+from dbsafety.model.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Record:
     slug: str
     severity: Severity
     confidence: Confidence
-    message: str
+    said: Message
     source: str = ""
     trace: tuple[Note, ...] = ()
     fix: FixNote | None = None

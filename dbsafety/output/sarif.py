@@ -66,7 +66,7 @@ def _result(record: Record, order: Mapping[str, int], *, silenced: bool) -> Json
     result: dict[str, object] = {
         "ruleId": record.code,
         "level": _LEVELS[record.severity],
-        "message": {"text": record.message},
+        "message": {"text": record.said.text},
         "locations": [_location(record.place)],
         "partialFingerprints": {
             "primaryLocationLineHash": f"{record.fingerprint[:16]}:1",

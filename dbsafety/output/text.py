@@ -14,17 +14,17 @@ _CUT = "…"
 
 
 def concise(report: Report, style: Style) -> Iterator[str]:
-    """`path:line:column: CODE message`, a line each."""
+    """`path:line:column: CODE headline; remedy`, a line each; the remedy only where it fits."""
     for record in report.records:
-        yield _headline(record, style) + "\n"
+        yield _line(record, record.said.line, style)
 
 
 def full(report: Report, style: Style) -> Iterator[str]:
-    """Each finding with its source line, the numbered notes of its trace and what else comes of it."""
+    """Each finding with its source line, the numbered notes of its trace, what comes of it and what to do."""
     for index, record in enumerate(report.records):
         if index:
             yield "\n"
-        yield _headline(record, style) + "\n"
+        yield _line(record, record.said.headline, style)
         yield from _excerpt(record, style)
         for number, note in enumerate(record.trace, 1):
             yield from _step(f"{number}.", note, record.place, style)
@@ -33,10 +33,10 @@ def full(report: Report, style: Style) -> Iterator[str]:
         yield from _advice(record, style)
 
 
-def _headline(record: Record, style: Style) -> str:
+def _line(record: Record, text: str, style: Style) -> str:
     place = record.place
     where = style.strong(f"{printable(place.path)}:{place.line}:{place.column}:")
-    return f"{where} {style.severe(record.code, record.severity)} {one_line(record.message)}"
+    return f"{where} {style.severe(record.code, record.severity)} {one_line(text)}\n"
 
 
 def _excerpt(record: Record, style: Style) -> Iterator[str]:
@@ -84,6 +84,10 @@ def _step(mark: str, note: Note, at: Place, style: Style) -> Iterator[str]:
 
 
 def _advice(record: Record, style: Style) -> Iterator[str]:
+    if record.said.consequence:
+        yield f"  {style.strong('why')}: {one_line(record.said.consequence)}\n"
+    if record.said.remedy:
+        yield f"  {style.strong('help')}: {one_line(record.said.remedy)}\n"
     if record.fix is not None:
         yield f"  {style.strong('fix')} ({record.fix.applicability}): {one_line(record.fix.title)}\n"
     if record.fix_refusal:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.message import Message
 from dbsafety.model.rewrite import Applicability, FixPlan
 from dbsafety.model.span import Span
 
@@ -33,8 +34,10 @@ class Rule:
         self,
         path: str,
         span: Span,
-        message: str,
+        what: str,
         *,
+        consequence: str = "",
+        remedy: str = "",
         confidence: Confidence = Confidence.HIGH,
         trace: Sequence[Step] = (),
         fix: FixPlan | None = None,
@@ -42,13 +45,13 @@ class Rule:
         scope: str = "",
         related: Sequence[Step] = (),
     ) -> Finding:
-        """A finding of this rule at `span` of the file `path`."""
+        """A finding of this rule at `span` of the file `path`; what it says is in the three parts of a `Message`."""
         return Finding(
             code=self.code,
             slug=self.slug,
             path=path,
             span=span,
-            message=message,
+            said=Message(what, consequence, remedy),
             severity=self.severity,
             confidence=confidence,
             trace=tuple(trace),

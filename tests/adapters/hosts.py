@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbsafety.model.message import Message
 from tests.harness.installs import Ran, run
 
 PLUGIN = ("--load-plugins=dbsafety.adapters.pylint", "--persistent=n")
@@ -24,10 +25,15 @@ def python(folder: Path, *arguments: str) -> Ran:
 
 
 def command_line(folder: Path, *arguments: str) -> list[tuple[str, Place]]:
-    """What `dbsafety check` finds, with the path of each finding."""
+    """What `dbsafety check` finds, with the path of each finding and its message as hosts show it: on one line."""
     ran = python(folder, "dbsafety", "check", "--output-format=jsonl", *arguments)
     rows = map(json.loads, ran.out.splitlines())
-    return [(row["path"], (row["line"], row["column"], row["code"], row["message"])) for row in rows]
+    return [(row["path"], (row["line"], row["column"], row["code"], line_of(row))) for row in rows]
+
+
+def line_of(row: Mapping[str, str]) -> str:
+    """The line that hosts show of a finding, from the parts that JSON has."""
+    return Message(row["headline"], row["consequence"], row["remedy"] or "").line
 
 
 def flake8(folder: Path, *arguments: str) -> list[tuple[str, Place]]:

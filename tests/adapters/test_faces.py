@@ -60,7 +60,7 @@ CODES = {"DBS101", "DBS002", "DBS201", "DBS204"}
 def engine(data: bytes) -> list[Place]:
     text = SourceText.decode(data)
     return sorted(
-        (one.span.line, text.character_column(one.span.line, one.span.col) + 1, one.code, one.message)
+        (one.span.line, text.character_column(one.span.line, one.span.col) + 1, one.code, one.said.line)
         for one in check_source(data, "m.py")
     )
 

@@ -14,6 +14,7 @@ import pytest
 
 from dbsafety.model.faults import RuleCrash
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
+from dbsafety.model.message import Message
 from dbsafety.model.rewrite import Applicability, FixPlan, ReplaceExpression
 from dbsafety.model.span import Span
 from dbsafety.rules.run import RuleRun
@@ -74,7 +75,7 @@ def _finding(call: ast.Call, path: str, scope: str) -> Finding:
         slug=SLUGS[str(code)],
         path=path,
         span=span,
-        message=str(keywords.get("message", "it is wrong")),
+        said=Message(str(keywords.get("message", "it is wrong"))),
         severity=Severity.ERROR,
         confidence=Confidence(more[0]) if more else Confidence.HIGH,
         trace=(

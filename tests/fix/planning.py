@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dbsafety.fix.loop import FixOutcome, fix_file
 from dbsafety.model.finding import Confidence, Finding, Severity
+from dbsafety.model.message import Message
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, Rewrite
 from dbsafety.model.span import Span
 from dbsafety.source.module import parse_tree
@@ -51,7 +52,7 @@ def plan(*rewrites: Rewrite, grade: Applicability = Applicability.SAFE) -> FixPl
 def finding(at: Span, fix: FixPlan | None, code: str = "DBS101", scope: str = "", refusal: str = "") -> Finding:
     """A finding at a place."""
     return Finding(
-        code, "slug", "m.py", at, "it is wrong", Severity.ERROR, Confidence.HIGH, (), fix, scope, "", refusal
+        code, "slug", "m.py", at, Message("it is wrong"), Severity.ERROR, Confidence.HIGH, (), fix, scope, "", refusal
     )
 
 

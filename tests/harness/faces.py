@@ -70,19 +70,20 @@ def variants(path: Path) -> tuple[Variant, ...]:
     return tuple(made)
 
 
-def engine(variant: Variant) -> list[Seen]:
-    """What the Python interface finds."""
-    return seen(check_source(variant.source, path=variant.name, settings=variant.settings), variant.source)
+def engine(variant: Variant, *, one_line: bool = False) -> list[Seen]:
+    """What the Python interface finds; with `one_line`, what a host with one line for each shows of it."""
+    found = check_source(variant.source, path=variant.name, settings=variant.settings)
+    return seen(found, variant.source, one_line=one_line)
 
 
-def seen(findings: Iterable[Finding], source: str) -> list[Seen]:
+def seen(findings: Iterable[Finding], source: str, *, one_line: bool = False) -> list[Seen]:
     """Findings with columns as faces show them: 1-based, in characters."""
     lines = [""] + [line.rstrip("\r\n") for line in re.split(r"(?<=\n)|(?<=\r)(?!\n)", source)]
     shown = []
     for one in findings:
         line = lines[one.span.line] if one.span.line < len(lines) else ""
         before = line.encode()[: one.span.col].decode(errors="replace")
-        shown.append(Seen(one.span.line, len(before) + 1, one.code, one.message))
+        shown.append(Seen(one.span.line, len(before) + 1, one.code, one.said.line if one_line else one.message))
     return shown
 
 

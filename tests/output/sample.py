@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dbsafety.model.finding import Confidence, Severity
+from dbsafety.model.message import Message
 from dbsafety.output.record import FixNote, Note, Place, Record, Replacement, Report, Trouble
 
 PLAIN = Record(
@@ -11,7 +12,9 @@ PLAIN = Record(
     slug="swallowed-error-no-rollback",
     severity=Severity.ERROR,
     confidence=Confidence.HIGH,
-    message="the error ends here, and `conn` stays\nin an aborted transaction",
+    said=Message(
+        "the error ends here,\nand `conn` stays aborted", "later statements fail with 'no'", "roll back first"
+    ),
     source="        except psycopg2.Error as error:  ",
     trace=(
         Note(Place("app/tasks.py", 5, 13, 5, 40), "`cur.execute(...)` fails", "            cur.execute(sql)"),
@@ -29,7 +32,7 @@ WIDE = Record(
     slug="sqlite-connect-no-timeout",
     severity=Severity.WARNING,
     confidence=Confidence.MEDIUM,
-    message="no timeout",
+    said=Message("no timeout"),
     source='\té = "日本"',
     fix_refusal="the call has **kwargs",
     fingerprint="f" * 32,
@@ -40,7 +43,7 @@ HIDDEN = Record(
     slug="sqlite-connect-no-timeout",
     severity=Severity.INFO,
     confidence=Confidence.HIGH,
-    message="no timeout",
+    said=Message("no timeout"),
     fingerprint="e" * 32,
 )
 REPORT = Report(

@@ -45,7 +45,10 @@ def test_jsonl_has_exactly_these_keys() -> None:
         "slug": "swallowed-error-no-rollback",
         "severity": "error",
         "confidence": "high",
-        "message": "the error ends here, and `conn` stays\nin an aborted transaction",
+        "message": "the error ends here,\nand `conn` stays aborted: later statements fail with 'no'; roll back first",
+        "headline": "the error ends here, and `conn` stays aborted",
+        "consequence": "later statements fail with 'no'",
+        "remedy": "roll back first",
         "trace": [
             {"path": "app/tasks.py", "line": 5, "column": 13, "note": "`cur.execute(...)` fails"},
             {"path": "app/db, x.py", "line": 2, "column": 1, "note": "100% of it"},
@@ -77,9 +80,10 @@ def test_json_is_ascii_whatever_the_paths_are() -> None:
 def test_github_commands_are_escaped_and_the_worst_comes_first() -> None:
     assert text("github", REPORT) == (
         "::error file=app/tasks.py,line=7,endLine=8,col=9,endColumn=21,title=DBS101 swallowed-error-no-rollback::"
-        "the error ends here, and `conn` stays%0Ain an aborted transaction"
+        "the error ends here, and `conn` stays aborted"
         "%0A1. app/tasks.py:5: `cur.execute(...)` fails%0A2. app/db, x.py:2: 100%25 of it"
-        "%0Aalso app/tasks.py:9: DBS103: `conn.commit()` stores nothing\n"
+        "%0Aalso app/tasks.py:9: DBS103: `conn.commit()` stores nothing"
+        "%0Awhy: later statements fail with 'no'%0Ahelp: roll back first\n"
         "::warning file=app/wide.py,line=1,endLine=1,col=6,endColumn=9,title=DBS201 sqlite-connect-no-timeout::"
         "no timeout\n"
     )
@@ -105,6 +109,7 @@ def test_gitlab() -> None:
         "location": {"path": "app/wide.py", "lines": {"begin": 1, "end": 1}},
     }
     assert second["severity"] == "major"
+    assert second["description"] == "DBS101 the error ends here, and `conn` stays aborted; roll back first"
     assert text("gitlab", EMPTY) == "[]\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dbsafety.model.message import Message
 from dbsafety.output.record import Place, Record, Report, one_line, printable
 from dbsafety.output.style import Style
 from dbsafety.output.text import concise, full
@@ -17,13 +18,19 @@ def shown(*records: Record) -> list[str]:
 def test_concise_is_one_line_each() -> None:
     assert "".join(concise(REPORT, Style())) == (
         "app/wide.py:1:6: DBS201 no timeout\n"
-        "app/tasks.py:7:9: DBS101 the error ends here, and `conn` stays in an aborted transaction\n"
+        "app/tasks.py:7:9: DBS101 the error ends here, and `conn` stays aborted; roll back first\n"
     )
+
+
+def test_concise_leaves_out_the_remedy_that_does_not_fit() -> None:
+    record = replace(WIDE, said=Message("it is wrong", "so", "a " * 70 + "z"))
+
+    assert "".join(concise(Report((record,)), Style())) == "app/wide.py:1:6: DBS201 it is wrong\n"
 
 
 def test_full_shows_source_carets_trace_and_fix() -> None:
     assert shown(PLAIN) == [
-        "app/tasks.py:7:9: DBS101 the error ends here, and `conn` stays in an aborted transaction",
+        "app/tasks.py:7:9: DBS101 the error ends here, and `conn` stays aborted",
         " 7 |         except psycopg2.Error as error:",
         "   |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^",
         "  1. line 5: `cur.execute(...)` fails",
@@ -31,6 +38,8 @@ def test_full_shows_source_carets_trace_and_fix() -> None:
         "  2. app/db, x.py:2: 100% of it",
         "  also line 9: DBS103: `conn.commit()` stores nothing",
         "     conn.commit()",
+        "  why: later statements fail with 'no'",
+        "  help: roll back first",
         "  fix (unsafe): roll back first",
         "",
     ]
@@ -84,7 +93,11 @@ def test_nothing_to_say() -> None:
 
 def test_source_and_names_cannot_steer_the_terminal() -> None:
     record = replace(
-        WIDE, source="x = '\x1b[2J'", place=Place("a\x07.py", 1, 1, 1, 2), message="a\x1b[31m\x9bb", fix_refusal=""
+        WIDE,
+        source="x = '\x1b[2J'",
+        place=Place("a\x07.py", 1, 1, 1, 2),
+        said=Message("a\x1b[31m\x9bb"),
+        fix_refusal="",
     )
 
     assert shown(record) == [
