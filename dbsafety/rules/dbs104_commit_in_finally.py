@@ -42,8 +42,9 @@ def transfer(conn: sqlite3.Connection, source: int, target: int, amount: int) ->
 ## Fix
 Unsafe: moves the commit from `finally` to `else` and rolls back on the way of an error; a commit in a handler becomes a
 rollback. There is none when `return`, `break` or `continue` leaves the `try`, since `else` does not run then, in
-asynchronous code, when the commit is sent as text or by another function, and for `__exit__`. On SQLite the rows
-written before the `try` then go with the rest.
+asynchronous code, when the commit is sent as text or by another function, and for `__exit__`. Nor is there one when
+rows that this function wrote before the `try`, a caller or another method wait for the same commit: the rollback would
+take them as well.
 
 ## Limits
 SQL whose text is not known is not taken for a write. What a session adds to its unit of work is no write either, so of
