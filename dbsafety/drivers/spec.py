@@ -243,7 +243,8 @@ class DriverSpec:
     of the name of the constraint that a row violates. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table.
     `sends` are methods of objects that are not followed (models, query sets)
-    which send statements and have no savepoint of their own.
+    which send statements and have no savepoint of their own. `translates` maps a class of PEP 249 ("IntegrityError") to
+    the one that is raised in place of any driver's error of that class; it is empty where the driver's own comes out.
     """
 
     name: str
@@ -286,6 +287,7 @@ class DriverSpec:
     error_texts: tuple[ErrorText, ...] = ()
     code_attributes: tuple[str, ...] = ()
     constraint_attribute: str = ""
+    translates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,9 @@ _ERRORS = {
         for name in names.split()
     },
 }
+_TRANSLATES = {"Error": f"{_EXC}.DBAPIError"} | {
+    name: f"{_EXC}.{name}" for parent in ("DBAPIError", "DatabaseError") for name in _CHILDREN[parent].split()
+}
 _LEVELS = ("READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
 
 SQLALCHEMY = DriverSpec(
@@ -197,6 +200,7 @@ SQLALCHEMY = DriverSpec(
         "sqlmodel.ext.asyncio.session.AsyncSession": f"{_ASYNC}.AsyncSession",
         "sqlmodel.create_engine": "sqlalchemy.create_engine",
     },
+    translates=_TRANSLATES,
     sql_wrappers=("sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text"),
 )
 """SQLAlchemy 2.1, with the names of 2.0."""

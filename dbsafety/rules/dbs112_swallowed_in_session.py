@@ -5,6 +5,9 @@ An `except` clause or a `contextlib.suppress` that ends the error of a failed `f
 without `rollback()`, while the session lives on: in an attribute, a parameter, a global, or because it is used again
 in the same function: by the next attempt of a retry loop, by a later statement, or by a commit.
 
+Also a clause that names nothing but the driver's own class, `psycopg2.errors.UniqueViolation` around
+`session.commit()`: SQLAlchemy raises its own class in place of it, so the clause never runs.
+
 It is quiet when the session is rolled back, closed or removed on every such path, when the failing part has a
 `begin_nested()` of its own, when `with Session(...)` around it ends, when the session dies with the function, and for a
 session that the framework hands in and takes back (`Depends`, for FastAPI) unless the function uses it again.
@@ -14,6 +17,9 @@ A session whose flush failed refuses everything until somebody rolls back: `Pend
 transaction has been rolled back due to a previous exception during flush`. A retry on the same session can therefore
 never succeed. After a failed `execute()` on PostgreSQL the next statement fails with `InFailedSqlTransaction`, and a
 commit returns normally and stores nothing; so does the end of a `with session.begin():` block.
+
+A clause for the driver's class is not met by what the session raises (`sqlalchemy.exc.IntegrityError`, the driver's
+error is its `orig`): the retry or the default value that it stands for never happens, and the error goes on.
 
 ## Example
 ```python
@@ -51,13 +57,14 @@ def save(session: Session, item: object) -> None:
 ## Fix
 Unsafe: puts a rollback first in the handler. In a loop whose commit is outside and inside a block that commits at its
 end, where a rollback would throw earlier rows away, the body goes into `with session.begin_nested():`. There is no fix
-where no name in scope is sure to be the session.
+where no name in scope is sure to be the session, and none for the wrong class: which one is meant is for you to say.
 
 ## Limits
 What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on
 every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known or
 the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
-by a framework after the request is seen for `Depends` alone.
+by a framework after the request is seen for `Depends` alone. The wrong class is not looked for in a module that works
+with the driver itself, nor where another clause of the `try` may catch the right one.
 """
 
 from __future__ import annotations
@@ -67,8 +74,9 @@ from collections.abc import Iterator
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.flow.graph import StepKind
-from dbsafety.model.finding import Confidence, Finding, Severity
+from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
+from dbsafety.rules.foreign import Passed, passed_by
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
@@ -108,6 +116,26 @@ def check(view: FunctionView) -> Iterator[Finding]:
             found[id(swallow.handler)] = (rank, swallow, end)
     for _, swallow, end in found.values():
         yield _finding(view, swallow, end)
+    for passed in passed_by(view, RULE.code):
+        yield _wrong_class(view, passed)
+
+
+def _wrong_class(view: FunctionView, passed: Passed) -> Finding:
+    clause, call = handler_text(passed.handler), call_text(view, passed.failing)
+    return RULE.at(
+        view.path,
+        span_of(passed.handler),
+        f"{clause} never meets an error of {call} on line {passed.failing.lineno}: the session raises "
+        f"`{passed.raised}` in place of the driver's own, so the error goes on and this clause does not run; catch "
+        f"`{passed.raised}` and roll back first in the handler",
+        confidence=Confidence.MEDIUM,
+        trace=(
+            Step(view.path, span_of(passed.failing), f"{call} fails with `{passed.raised}`"),
+            Step(view.path, span_of(passed.handler), f"not caught by {clause}"),
+        ),
+        fix_refusal="whether the class that is named or the one that is raised is meant cannot be told",
+        scope=view.name,
+    )
 
 
 def _matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
