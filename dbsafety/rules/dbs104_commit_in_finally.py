@@ -42,9 +42,8 @@ def transfer(conn: sqlite3.Connection, source: int, target: int, amount: int) ->
 ## Fix
 Unsafe: moves the commit from `finally` to `else` and rolls back on the way of an error; a commit in a handler becomes a
 rollback. There is none when `return`, `break` or `continue` leaves the `try`, since `else` does not run then, in
-asynchronous code, when the commit is sent as text or by another function, and for `__exit__`. Nor is there one when
-rows that this function wrote before the `try`, a caller or another method wait for the same commit: the rollback would
-take them as well.
+asynchronous code, for `__exit__`, when the commit is sent as text or by another function, and when it also stores rows
+that this function wrote before the `try`, a caller or another method: the rollback would take them.
 
 ## Limits
 SQL whose text is not known is not taken for a write. What a session adds to its unit of work is no write either, so of
