@@ -114,8 +114,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)} but leaves {name} in an aborted transaction: later statements fail with "
-            f"'{swallow.spec.aborted_error}' and a commit silently discards the work; roll back first in the handler",
+            f"{place(failing)} but leaves {name} in an aborted transaction",
+            consequence=f"later statements fail with '{swallow.spec.aborted_error}' and a commit silently discards the "
+            "work",
+            remedy="roll back first in the handler",
             confidence=confidence,
             trace=witness(view, swallow, end),
             fix=plan,

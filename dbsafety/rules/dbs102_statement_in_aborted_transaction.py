@@ -93,9 +93,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             span_of(last.node, last.line),
-            f"{call_text(view, last.node)} runs on {name} {where}, in the transaction that "
-            f"{call_text(view, failing.node if failing else None)} {place(failing)} aborted: it fails with "
-            f"'{swallow.spec.aborted_error}'; roll back before it",
+            f"{call_text(view, last.node)} runs on {name} {where}, in the transaction aborted {place(failing)}",
+            consequence=f"{call_text(view, failing.node if failing else None)} failed there, and this then fails with "
+            f"'{swallow.spec.aborted_error}'",
+            remedy="roll back before it",
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, end),
             fix=plan,

@@ -96,8 +96,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}: "
-            f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
+            f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}",
+            consequence=effect,
+            remedy="let the error leave the transaction, or give the risky part a savepoint",
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.COMMIT),
             fix=plan,

@@ -124,16 +124,15 @@ def _is_shared(view: FunctionView, key: Key, node: ast.AST) -> bool:
 def _upgraded(view: FunctionView, found: Upgrade, node: ast.Call | ast.withitem) -> Finding:
     begin = found.begin
     text = "`autocommit=False`" if begin.kind is Kind.ALWAYS else call_text(view, node)
-    begins = f"{text} begins a transaction that takes no lock"
-    read, write = call_text(view, found.read), call_text(view, found.write)
-    harm = _HARM.format(error=view.spec(begin.handle).locked_error)
     cure = "open with isolation_level=None and begin" if begin.kind is Kind.ALWAYS else "begin"
     plan = _plan(found, node)
     return RULE.at(
         view.path,
         span_of(node),
-        f"{begins}, reads with {read} on line {found.read.lineno} and writes with {write} on line "
-        f"{found.write.lineno}: {harm}; {cure} with BEGIN IMMEDIATE",
+        f"{text} begins a transaction that takes no lock, reads on line {found.read.lineno} and writes with "
+        f"{call_text(view, found.write)} on line {found.write.lineno}",
+        consequence=_HARM.format(error=view.spec(begin.handle).locked_error),
+        remedy=f"{cure} with BEGIN IMMEDIATE",
         confidence=_confidence(view, begin.handle),
         trace=(
             Step(view.path, span_of(node), "begins without the write lock"),
@@ -148,12 +147,13 @@ def _upgraded(view: FunctionView, found: Upgrade, node: ast.Call | ast.withitem)
 
 def _iterated(view: FunctionView, loop: Iteration) -> Finding:
     confidence = Confidence.LOW if view.module.is_script else _confidence(view, loop.op.handle)
-    harm = _HARM.format(error=loop.op.spec.locked_error)
     return RULE.at(
         view.path,
         Span.of(loop.read),
         f"{call_text(view, loop.write)} on line {loop.write.lineno} writes on the connection of "
-        f"{call_text(view, loop.read)} while its rows are still coming: {harm}; fetch the rows first",
+        f"{call_text(view, loop.read)} while its rows are still coming",
+        consequence=_HARM.format(error=loop.op.spec.locked_error),
+        remedy="fetch the rows first",
         confidence=confidence,
         trace=(
             Step(view.path, Span.of(loop.read), "reads as long as rows are coming"),
