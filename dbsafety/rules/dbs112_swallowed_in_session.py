@@ -69,21 +69,17 @@ with the driver itself, nor where another clause of the `try` may catch the righ
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import Effect
-from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.foreign import Passed, passed_by
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import goes_on_after_errors, handed_in, has_callers, speaks_of_postgresql, used_by_callers
+from dbsafety.rules.sessions import by_statement, has_callers, matters, speaks_of_postgresql
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
-from dbsafety.typestate.ops import Op
 from dbsafety.typestate.report import End, Swallow, last_statement
 
 RULE = Rule(
@@ -107,7 +103,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
     for swallow in view.swallows:
         if swallow.spec.family != RULE.code or swallow.handler_step is None:
             continue
-        end = next((end for end in _WORST_FIRST if end in swallow.paths and _matters(view, swallow, end)), None)
+        end = next((end for end in _WORST_FIRST if end in swallow.paths and matters(view, swallow, end)), None)
         if end is None or verdict(view, swallow) is not Verdict.FAMILY:
             continue
         rank = _WORST_FIRST.index(end)
@@ -138,27 +134,12 @@ def _wrong_class(view: FunctionView, passed: Passed) -> Finding:
     )
 
 
-def _matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
-    """Whether what follows does harm: somebody can still use the session, or the commit loses something."""
-    key = swallow.subject.key
-    if _by_statement(view, swallow, end) and goes_on_after_errors(view.module):
-        return False
-    if end is End.FUNCTION:
-        if key.kind == "param":
-            return not handed_in(view, key.name) and used_by_callers(view, key.name)
-        return key.kind != "attr" or bool(view.spellings(key))
-    if end is End.COMMIT:
-        last = last_statement(swallow.paths[end])
-        return swallow.dirty or last.kind is not StepKind.WITH_EXIT or not _by_statement(view, swallow, end)
-    return True
-
-
 def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
     failing = swallow.fails.get(end)
     plan, refusal = plan_rollback(view, swallow)
     confidence = view.confidence(swallow)
     lent = end is End.FUNCTION and swallow.subject.key.kind == "param"
-    stated = _by_statement(view, swallow, end)
+    stated = by_statement(view, swallow, end)
     if lent and stated and not (speaks_of_postgresql(view.module) and has_callers(view)):
         confidence = Confidence.LOW
     elif lent or stated:
@@ -189,17 +170,3 @@ def _then(view: FunctionView, swallow: Swallow, end: End) -> str:
         return ""
     last = last_statement(swallow.paths[end])
     return f", and {call_text(view, last.node)} {place(last)} uses it"
-
-
-def _by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:
-    """Whether a plain statement failed, not a flush or a commit: other databases than PostgreSQL go on after it."""
-    failing = swallow.fails.get(end)
-    node = failing.node if failing is not None else None
-    ops = view.frame.call(node).ops if isinstance(node, ast.Call) else ()
-    return any(op.key == swallow.subject.key and op.effect is Effect.EXECUTE and _takes_text(op, node) for op in ops)
-
-
-def _takes_text(op: Op, node: ast.AST | None) -> bool:
-    method = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
-    row = op.spec.handles[op.handle.kind].methods.get(method)
-    return row is not None and row.sql is not None
