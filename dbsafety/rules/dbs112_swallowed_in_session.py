@@ -121,9 +121,10 @@ def _wrong_class(view: FunctionView, passed: Passed) -> Finding:
     return RULE.at(
         view.path,
         span_of(passed.handler),
-        f"{clause} never meets an error of {call} on line {passed.failing.lineno}: the session raises "
-        f"`{passed.raised}` in place of the driver's own, so the error goes on and this clause does not run; catch "
-        f"`{passed.raised}` and roll back first in the handler",
+        f"{clause} never meets an error of {call} on line {passed.failing.lineno}",
+        consequence=f"the session raises `{passed.raised}` in place of the driver's own, so the error goes on and this "
+        "clause does not run",
+        remedy=f"catch `{passed.raised}` and roll back first in the handler",
         confidence=Confidence.MEDIUM,
         trace=(
             Step(view.path, span_of(passed.failing), f"{call} fails with `{passed.raised}`"),
@@ -149,7 +150,9 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
         span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
         f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
         f"{place(failing)} but leaves {connection_name(view, swallow.subject.key, swallow.subject.handle)} waiting "
-        f"for a rollback{_then(view, swallow, end)}: {_harm(stated=stated)}; roll back first in the handler",
+        "for a rollback",
+        consequence=f"{_then(view, swallow, end)}{_harm(stated=stated)}",
+        remedy="roll back first in the handler",
         confidence=confidence,
         trace=witness(view, swallow, end),
         fix=plan,
@@ -169,4 +172,4 @@ def _then(view: FunctionView, swallow: Swallow, end: End) -> str:
     if end is End.FUNCTION:
         return ""
     last = last_statement(swallow.paths[end])
-    return f", and {call_text(view, last.node)} {place(last)} uses it"
+    return f"{call_text(view, last.node)} {place(last)} uses it, and "
