@@ -22,8 +22,9 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVa
 from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.storage.errors import Retryable, SchemaMismatch, StorageBug, StorageFault
-from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrations, statements
+from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, statements
 from dbsafety_runtime.storage.litetx import LiteTx, Part, Row, Spoiled, Ticket, abandon, classified, hand_back
+from dbsafety_runtime.storage.scripts import known
 
 BUSY_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
@@ -128,15 +129,14 @@ class LiteStore:
                 abandon(conn)
 
     def _migrate(self, tx: LiteTx, schema: Schema) -> None:
-        known = migrations(schema)
+        migrations = known(f"lite/{schema}")
         (version,) = tx.execute("PRAGMA user_version")[0]
-        if version > known[-1][0]:
-            raise SchemaMismatch(f"{self.path} has schema {version}, this program knows {known[-1][0]}")
-        for number, script in known:
-            if number > version:
-                for statement in statements(script):
-                    tx.execute(statement)
-                tx.execute(f"PRAGMA user_version = {number}")
+        if version > migrations[-1].version:
+            raise SchemaMismatch(f"{self.path} has schema {version}, this program knows {migrations[-1].version}")
+        for migration in migrations[version:]:  # their numbers leave no gap
+            for statement in statements(migration.sql):
+                tx.execute(statement)
+            tx.execute(f"PRAGMA user_version = {migration.version}")
 
     def write(self, work: Callable[[LiteTx], T]) -> T:
         """Run `work` in the writer's next transaction and return its result after the commit.
