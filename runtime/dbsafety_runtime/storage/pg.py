@@ -8,10 +8,10 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -26,6 +26,10 @@ GUARD_MARGIN: Final = 3.0
 JITTER: Final = random.SystemRandom()
 
 
+Row = tuple[Any, ...]
+Params = Sequence[object] | Mapping[str, object] | None
+
+
 class Session(ext.connection):
     """A connection that remembers which statements the server has prepared for it, and when they were planned."""
 
@@ -33,6 +37,24 @@ class Session(ext.connection):
     planned: float = 0.0
     limit: float = 20.0
     busy_until: float = 0.0
+
+    def rows(self, sql: str, params: Params = None) -> list[Row]:
+        """Run one statement and return its rows ([] when it gives none).
+
+        When the answer takes longer than `limit` seconds, the guard cuts the session and the driver raises.
+        """
+        self.busy_until = time.monotonic() + self.limit
+        try:
+            with self.cursor() as cur:
+                cur.execute(sql, params)
+                return cur.fetchall() if cur.description else []
+        finally:
+            self.busy_until = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the session is open and outside any transaction, as far as the client knows."""
+        return self.closed == 0 and self.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +100,6 @@ class Guard:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def watch(self, conn: Session) -> Iterator[None]:
-        """Cut `conn` when the block takes longer than the session's limit; the driver then raises a lost session."""
-        conn.busy_until = time.monotonic() + conn.limit
-        try:
-            yield
-        finally:
-            conn.busy_until = 0.0
 
     def add(self, conn: Session) -> None:
         """Look after a new session."""
@@ -155,11 +168,6 @@ def side_session(target: Target) -> Iterator[Session]:
             raise classified(error, conn) from error
 
 
-def is_idle(conn: ext.connection) -> bool:
-    """Say whether `conn` is open and outside any transaction, as far as the client knows."""
-    return conn.closed == 0 and conn.info.transaction_status == ext.TRANSACTION_STATUS_IDLE
-
-
 class Pool:
     """At most `size` sessions; a taker waits at most `wait` seconds; a session is clean before anyone gets it again.
 
@@ -185,7 +193,7 @@ class Pool:
                     conn = self._idle.pop() if self._idle else None
                 if conn is None:
                     return connect(self.target)
-                if is_idle(conn):
+                if conn.idle:
                     return conn
                 self._discard(conn)
         except BaseException:
@@ -195,7 +203,7 @@ class Pool:
     def give(self, conn: Session) -> None:
         """Take `conn` back: kept when clean, closed otherwise."""
         try:
-            if is_idle(conn) and self._clean(conn):
+            if conn.idle and self._clean(conn):
                 with self._lock:
                     self._idle.append(conn)
             else:
@@ -207,8 +215,7 @@ class Pool:
         if not self._scrub:
             return True
         try:
-            with GUARD.watch(conn), conn.cursor() as cur:
-                cur.execute("DISCARD ALL")
+            conn.rows("DISCARD ALL")
         except psycopg2.Error:
             return False
         conn.prepared = frozenset()
@@ -256,9 +263,8 @@ class Subscription:
 def subscribe(target: Target, channels: Sequence[str]) -> Iterator[Subscription]:
     """Listen on `channels` until the end of the block."""
     with side_session(target) as conn:
-        with conn.cursor() as cur:
-            for channel in channels:
-                cur.execute(f'LISTEN "{channel}"')
+        for channel in channels:
+            conn.rows(f'LISTEN "{channel}"')
         yield Subscription(conn)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import psycopg2
@@ -145,8 +145,11 @@ class Proxy:
     """A TCP relay to the server that can misbehave for the sessions of an application name.
 
     Modes: `pass`; `hole`: packets vanish both ways, the connection stays open; `swallow_commit`: COMMIT reaches the
-    server, its answer never comes back, then the connection is cut; `lose_commit`: COMMIT never reaches the server.
+    server, its answer never comes back, then the connection is cut; `swallow_claim`: the same with a claim;
+    `lose_commit`: COMMIT never reaches the server.
     """
+
+    MARKS: Final = {"swallow_commit": b"COMMIT\0", "swallow_claim": b"EXECUTE claim", "lose_commit": b"COMMIT\0"}
 
     def __init__(self, dsn: str) -> None:
         parts = dict(part.split("=", 1) for part in dsn.split())
@@ -184,9 +187,10 @@ class Proxy:
                         return
                     if mode == "hole":
                         continue
-                    if source is client and b"COMMIT\0" in data and mode == "lose_commit":
+                    marked = source is client and mode in self.MARKS and self.MARKS[mode] in data
+                    if marked and mode == "lose_commit":
                         return
-                    swallow = swallow or (source is client and b"COMMIT\0" in data and mode == "swallow_commit")
+                    swallow = swallow or marked
                     if source is server and swallow:
                         return
                     (server if source is client else client).sendall(data)
