@@ -73,7 +73,7 @@ from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.report import End, Swallow
 
@@ -104,7 +104,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{place(failing)} but leaves the transaction of {name} open",
             consequence=f"it keeps the write lock, so others that write fail with '{swallow.spec.locked_error}', and a "
             "later commit stores the half that succeeded",
-            remedy="roll back first in the handler",
+            remedy=undoing(plan, refusal, "roll back first in the handler"),
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.FUNCTION),
             fix=plan,
