@@ -142,7 +142,7 @@ class Progress:
     def verified(self, task: Task, attempt: Applied) -> None:
         """The fix held: resolve, learn and tell, in one commit."""
         resolution = "approved" if attempt.plan.by == "operator" else "verified"
-        self.store.update_task_fix_attempt(task.id, attempt.number, "verified", "healthy since", "verifier")
+        self.store.update_task_fix_attempt(task.id, attempt.number, "verified", "ran on without a failure", "verifier")
         self.store.close_task(task.id, "resolved", resolution, "verifier")
         learn(self.store, task.id, task.signature, attempt.plan.recipe, success=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 from dbsafety_runtime.orchestrator import ledger
 from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
@@ -18,7 +17,7 @@ def build(store: IncidentStore) -> str:
     count, problems = ledger.verify(store.db)
     return page(
         "report.html",
-        when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(store.clock())),
+        now=store.clock(),
         count=count,
         problems=problems,
         summary=summary(figures),
