@@ -42,7 +42,8 @@ None: what is to be done with the rows is not known.
 ## Limits
 Off by default. One `fetchone()` is taken for enough, though with more than one row it is not. With aiosqlite a cursor
 that no name holds stays there until the next call of the connection, so that a commit right after it fails too; that is
-not seen.
+not seen. Nor is it that on a connection which commits by itself the row is stored, and the lock given back, only when
+the rows are fetched or the cursor is gone.
 """
 
 from __future__ import annotations

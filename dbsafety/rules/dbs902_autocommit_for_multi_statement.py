@@ -10,8 +10,8 @@ statements are one text, and where DBS113 reports the rollback that undoes nothi
 
 ## Why it matters
 In autocommit mode each statement is final at once. When the second fails, or the process ends between them, the first
-stays: an order without lines, an account that was charged and not credited. Even `executemany` stops half-way: with a
-third row that fails, rows 1 and 2 are stored.
+stays: an order without lines, an account that was charged and not credited. Even `executemany` of psycopg2 (and of
+sqlite3) stops half-way: with a third row that fails, rows 1 and 2 are stored. psycopg 3 and asyncpg store none of them.
 
 ## Example
 ```python
