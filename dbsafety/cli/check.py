@@ -115,11 +115,7 @@ def summary(made: Report) -> str:
     sentence = f"{many(len(made.records), 'finding')} in {len(paths)} of {files}"
     parts = [
         *([f"{safe} fixable with `dbsafety fix`"] if safe else []),
-        *(
-            [f"{unsafe} more with `--unsafe-fixes`" if safe else f"{unsafe} fixable with `--unsafe-fixes`"]
-            if unsafe
-            else []
-        ),
+        *([f"{unsafe} {'more' if safe else 'fixable'} with `dbsafety fix --unsafe-fixes`"] if unsafe else []),
     ]
     return f"{sentence}; {', '.join(parts)}." if parts else f"{sentence}."
 
