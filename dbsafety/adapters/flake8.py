@@ -76,8 +76,8 @@ class Plugin:
         """
         try:
             result = self.engine.check(encoded(self._text), self._filename)
-        except ConfigFault as fault:
-            raise ExecutionError(str(fault)) from fault
+        except ConfigFault as wrong:
+            raise ExecutionError(str(wrong)) from wrong
         text = SourceText.of(self._text)
         for fault in result.faults:
             yield 1, 0, fault.message, Plugin
