@@ -57,7 +57,7 @@ def check_stdin(data: bytes, name: str, configuration: Configuration) -> RunResu
     session = Session.of(configuration, [name])
     if configuration.settings.force_exclude and is_excluded(name, configuration):
         return RunResult(0)
-    return gathered([check_module(data, name, session, named=True)], 1)
+    return replace(gathered([check_module(data, name, session, named=True)], 1), roots=session.roots)
 
 
 def exit_code(result: RunResult, *, zero: bool = False) -> int:
@@ -70,16 +70,14 @@ def exit_code(result: RunResult, *, zero: bool = False) -> int:
 def reported(result: RunResult, sources: Sources, given: Arguments) -> Report:
     """What there is to say about a run, with the text of fixes where the format shows it."""
     made = report(result, sources)
-    return _with_edits(made, result, sources) if given.configuration.settings.output_format in WITH_EDITS else made
-
-
-def _with_edits(made: Report, result: RunResult, sources: Sources) -> Report:
-    if not any(finding.fix is not None for finding in result.findings):
+    shows_edits = given.configuration.settings.output_format in WITH_EDITS
+    if not shows_edits or not any(finding.fix is not None for finding in result.findings):
         return made
     # Here, since libcst takes a third of a second to import and only this format shows the text of fixes.
     from dbsafety.cli.edits import with_edits
 
-    return replace(made, records=with_edits(made.records, result.findings, sources))
+    session = Session.of(given.configuration, roots=result.roots)
+    return replace(made, records=with_edits(made.records, result.findings, sources, session))
 
 
 def write_findings(made: Report, given: Arguments, found: argparse.Namespace) -> None:

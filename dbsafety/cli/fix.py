@@ -78,7 +78,7 @@ def _stdin(given: Arguments, found: argparse.Namespace, job: _Job) -> int:
         session = Session.of(given.configuration, [name])
         outcome = fixed_source(data, name, session, unsafe=found.unsafe_fixes)
         job.show(FileFix(name, data, outcome))
-        result = replace(result, findings=told(outcome))
+        result = replace(result, findings=told(outcome), roots=session.roots)
         data = outcome.new
     made = reported(result, Sources({name: data}), given)
     if found.diff:

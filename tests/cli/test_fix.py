@@ -182,6 +182,28 @@ def test_sarif_has_the_text_of_the_fixes_left_and_the_reasons_of_those_refused(
     assert refused["properties"]["fixRefusal"] == "DBS102 would still be found at line 2"
 
 
+def test_sarif_of_a_check_offers_no_fix_that_would_not_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="bug(\\"DBS102\\")")\nbug("DBS101", fix="mend()"); bug("DBS101", fix="end()")\n')
+
+    assert main(["check", "--output-format", "sarif"]) == 1
+
+    made = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert ["fixes" in one for one in made] == [False, True, True]
+    assert made[0]["properties"]["fixRefusal"] == "DBS102 would be found at line 1: it is wrong"
+
+
+def test_sarif_of_standard_input_offers_no_fix_that_would_not_pass(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'bug("DBS101", fix="bug(\'DBS102\')")\n')))
+
+    assert main(["check", "--output-format", "sarif", "--stdin-filename", "a.py", "-"]) == 1
+
+    (made,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert "fixes" not in made
+    assert made["properties"]["fixRefusal"] == "DBS102 would be found at line 1: it is wrong"
+
+
 def test_a_refused_fix_is_shown_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     write("a.py", 'bug("DBS101", fix="bug(\\"DBS102\\")")\n')
 
