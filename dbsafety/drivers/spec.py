@@ -127,6 +127,17 @@ class HandleSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """What an object of another package keeps for each request and takes back at its end.
+
+    `kind` is the kind of handle, `of` the dotted name of the connection behind it, that name itself for a connection.
+    """
+
+    kind: HandleKind
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConstructorSpec:
     """A callable, by dotted name, that makes a handle.
 
@@ -242,6 +253,8 @@ class DriverSpec:
     error that wraps the driver's own (`family`) the attribute that holds that one. `constraint_attribute` is the path
     of the name of the constraint that a row violates. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table.
+    `request_objects` are what objects of other packages keep for each request, by class and attribute
+    (`flask_sqlalchemy.SQLAlchemy.session`): wherever such an object is made, its session is one and the same.
     `sends` are methods of objects that are not followed (models, query sets)
     which send statements and have no savepoint of their own.
     """
@@ -278,6 +291,7 @@ class DriverSpec:
     family: str = ""
     told_by_name: bool = True
     kin: Mapping[str, str] = field(default_factory=dict)
+    request_objects: Mapping[str, RequestSpec] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
     exhausted_error: str = ""
     connect_keyword: str = ""

@@ -7,7 +7,8 @@ in the same function: by the next attempt of a retry loop, by a later statement,
 
 It is quiet when the session is rolled back, closed or removed on every such path, when the failing part has a
 `begin_nested()` of its own, when `with Session(...)` around it ends, when the session dies with the function, and for a
-session that the framework hands in and takes back (`Depends`, for FastAPI) unless the function uses it again.
+session that the framework hands in and takes back (`Depends`, for FastAPI), or that it removes when the request ends
+(`db.session` of Flask-SQLAlchemy), unless the function, or for Flask a caller in the module, uses it again.
 
 ## Why it matters
 A session whose flush failed refuses everything until somebody rolls back: `PendingRollbackError: This Session's
@@ -54,10 +55,10 @@ end, where a rollback would throw earlier rows away, the body goes into `with se
 where no name in scope is sure to be the session.
 
 ## Limits
-What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on
+A failed `execute()` or query leaves the transaction unusable on PostgreSQL, not on
 every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known or
 the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
-by a framework after the request is seen for `Depends` alone.
+by a framework after the request is seen for `Depends` and Flask-SQLAlchemy alone.
 """
 
 from __future__ import annotations
@@ -65,14 +66,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import Effect
+from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import goes_on_after_errors, handed_in, has_callers, speaks_of_postgresql, used_by_callers
+from dbsafety.rules.sessions import (
+    goes_on_after_errors,
+    handed_in,
+    has_callers,
+    met_by_callers,
+    of_request,
+    speaks_of_postgresql,
+    used_by_callers,
+)
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.ops import Op
@@ -118,6 +127,8 @@ def _matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
     if end is End.FUNCTION:
         if key.kind == "param":
             return not handed_in(view, key.name) and used_by_callers(view, key.name)
+        if of_request(view, key):
+            return met_by_callers(view, swallow.subject.handle)
         return key.kind != "attr" or bool(view.spellings(key))
     if end is End.COMMIT:
         last = last_statement(swallow.paths[end])
@@ -172,6 +183,8 @@ def _by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:
 
 
 def _takes_text(op: Op, node: ast.AST | None) -> bool:
+    if op.handle.kind is HandleKind.CURSOR:
+        return True
     method = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
     row = op.spec.handles[op.handle.kind].methods.get(method)
     return row is not None and row.sql is not None

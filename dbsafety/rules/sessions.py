@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from dbsafety.facts.scopes import BindKind
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.parameters import argument_for, default_of
-from dbsafety.typestate.values import Function, Handle, handles
+from dbsafety.typestate.values import Function, Handle, Key, handles
 
 _POSTGRESQL = frozenset({"postgresql", "postgres", "psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"})
 _OTHERS = frozenset(
@@ -56,15 +57,20 @@ def has_callers(view: FunctionView) -> bool:
     return any(info is not view.info for _, info in view.info.module.callers.get(name, ()))
 
 
+def of_request(view: FunctionView, key: Key) -> bool:
+    """Whether a framework keeps the session for one request and removes it at its end (Flask-SQLAlchemy)."""
+    return key.kind == "global" and view.resolver.table.request_object(f"{key.owner}.{key.name}") is not None
+
+
+def met_by_callers(view: FunctionView, handle: Handle) -> bool:
+    """Whether some caller in this module sends something on the failed session before the request ends."""
+    return any(_meets(caller, handle) for caller, _ in _callers(view))
+
+
 def used_by_callers(view: FunctionView, name: str) -> bool:
     """Whether some caller in this module uses the failed session on, or keeps it; also when there is no such caller."""
-    node = view.info.node
-    called = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
     known = False
-    for call, info in view.info.module.callers.get(called, ()):
-        caller = next((other for other in view.module.functions if other.info is info), None)
-        if caller is None or caller is view or not _means(caller, call, view):
-            continue
+    for caller, call in _callers(view):
         argument = argument_for(call, view.info, name)
         for handle in handles(caller.resolver.evaluate(argument, caller.scope)):
             known = True
@@ -73,17 +79,32 @@ def used_by_callers(view: FunctionView, name: str) -> bool:
     return not known
 
 
+def _callers(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
+    """The functions of this module that call this one, with the call."""
+    node = view.info.node
+    called = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
+    for call, info in view.info.module.callers.get(called, ()):
+        caller = next((other for other in view.module.functions if other.info is info), None)
+        if caller is not None and caller is not view and _means(caller, call, view):
+            yield caller, call
+
+
 def _means(caller: FunctionView, call: ast.Call, view: FunctionView) -> bool:
     values = caller.resolver.evaluate(call.func, caller.scope)
     return any(isinstance(value, Function) and value.info is view.info for value in values)
 
 
 def _goes_on(caller: FunctionView, handle: Handle) -> bool:
-    """Whether the caller meets a failed session that a called function has left behind."""
+    """Whether the caller meets a failed session that a called function has left behind, or leaves it behind itself."""
     search = caller.follow(handle, handle.key)
-    if search.over_budget or any(sight.node.state.by == -2 for sight in search.sights):
+    if search.over_budget or _meets(caller, handle):
         return True
     if not caller.outlives(handle, handle.key) or (handle.key.kind == "param" and handed_in(caller, handle.key.name)):
         return False
     end = search.frame.cfg.return_end
     return any(n.step == end and n.state.tx is Tx.FAILED and n.state.by == -2 for n in search.parents)
+
+
+def _meets(caller: FunctionView, handle: Handle) -> bool:
+    """Whether the caller sends something on a failed session that a called function has left behind."""
+    return any(sight.node.state.by == -2 for sight in caller.follow(handle, handle.key).sights)

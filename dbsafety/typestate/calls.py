@@ -103,6 +103,8 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
     if constructor is not None:
         spec, made = constructor
         return frozenset((allocate.opened(resolver, call, scope, spec, made.kind, made),))
+    if resolver.table.keeps(dotted):
+        return frozenset((External(dotted),))
     kind = _MANAGERS.get(dotted)
     if kind is not None:
         inner = resolver.evaluate(call.args[0], scope) if call.args and kind is not ManagerKind.SUPPRESS else EMPTY
