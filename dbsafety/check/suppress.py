@@ -13,7 +13,7 @@ from dbsafety.rules.dbs002_unused_suppression import RULE as UNUSED
 from dbsafety.rules.dbs003_unknown_code import RULE as UNKNOWN
 from dbsafety.rules.registry import RETIRED, all_rules
 from dbsafety.source.module import SourceModule
-from dbsafety.source.pragmas import FILE_PRAGMA_LINES, Pragma, PragmaKind, misplaced
+from dbsafety.source.pragmas import FILE_PRAGMA_LINES, Pragma, PragmaKind, codes_in, misplaced
 
 PREFIX = "DBS"
 ALL_KINDS = frozenset(PragmaKind)
@@ -120,13 +120,19 @@ def _judged(word: str, pragma: Pragma) -> str:
 
 def _unknown(pragma: Pragma, module: SourceModule, known: frozenset[str]) -> Iterator[Finding]:
     if pragma.kind is PragmaKind.OWN and not pragma.codes:
-        yield UNKNOWN.at(
-            module.path, pragma.span, "the comment names no code and silences nothing; write `ignore[CODE]`"
-        )
+        yield _unread(pragma, module)
     for word in pragma.codes:
         if _is_unknown(word, pragma.kind, known):
             reason = f"; {RETIRED[word]}" if word in RETIRED else _meant(word, known)
             yield UNKNOWN.at(module.path, pragma.codes_span, f"no rule has the code {word!r}{reason}")
+
+
+def _unread(pragma: Pragma, module: SourceModule) -> Finding:
+    """A comment that is meant to silence something, with the form that would."""
+    form = "ignore-file" if pragma.whole_file else "ignore"
+    codes = ", ".join(codes_in(pragma.reason)) or "CODE"
+    what = f"`{module.text.slice(pragma.span).strip()}` silences nothing"
+    return UNKNOWN.at(module.path, pragma.span, what, remedy=f"write `# dbsafety: {form}[{codes}]`")
 
 
 def _meant(word: str, known: frozenset[str]) -> str:

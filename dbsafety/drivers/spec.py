@@ -256,7 +256,8 @@ class DriverSpec:
     `request_objects` are what objects of other packages keep for each request, by class and attribute
     (`flask_sqlalchemy.SQLAlchemy.session`): wherever such an object is made, its session is one and the same.
     `sends` are methods of objects that are not followed (models, query sets)
-    which send statements and have no savepoint of their own.
+    which send statements and have no savepoint of their own. `translates` maps a class of PEP 249 ("IntegrityError") to
+    the one that is raised in place of any driver's error of that class; it is empty where the driver's own comes out.
     """
 
     name: str
@@ -300,6 +301,7 @@ class DriverSpec:
     error_texts: tuple[ErrorText, ...] = ()
     code_attributes: tuple[str, ...] = ()
     constraint_attribute: str = ""
+    translates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

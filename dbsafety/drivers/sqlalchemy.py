@@ -163,6 +163,9 @@ _ERRORS = {
         for name in names.split()
     },
 }
+_TRANSLATES = {"Error": f"{_EXC}.DBAPIError"} | {
+    name: f"{_EXC}.{name}" for parent in ("DBAPIError", "DatabaseError") for name in _CHILDREN[parent].split()
+}
 _LEVELS = ("READ COMMITTED", "READ UNCOMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT")
 
 SQLALCHEMY = DriverSpec(
@@ -231,6 +234,7 @@ SQLALCHEMY = DriverSpec(
         f"{_FLASK}.session": RequestSpec(HandleKind.CONNECTION, f"{_FLASK}.session"),
         f"{_FLASK}.Model.query": RequestSpec(HandleKind.CURSOR, f"{_FLASK}.session"),
     },
+    translates=_TRANSLATES,
     sql_wrappers=("sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text"),
 )
 """SQLAlchemy 2.1, with the names of 2.0."""

@@ -12,6 +12,9 @@ from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, Scope
 __all__ = ["HOLE", "text_of"]
 
 _DEPTH = 12
+# What a name with several values costs of the depth: without it a chain `x = x.replace(...)` in branches takes
+# as many steps as there are ways through it.
+_FORK = 5
 _TRANSPARENT = frozenset({"SQL", "text", "dedent", "cleandoc", "format", "strip", "TextClause"})
 
 
@@ -97,7 +100,8 @@ def _name(node: ast.Name, scope: Scope, depth: int) -> str | None:
     values = [b for b in found if b.kind is BindKind.VALUE and not b.path and b.value is not None]
     if not values or len(values) != len([b for b in found if b.kind is not BindKind.OTHER]):
         return None
-    texts = {text_of(binding.value, binding.scope, depth + 1) for binding in values}
+    below = depth + (1 if len(values) == 1 else _FORK)
+    texts = {text_of(binding.value, binding.scope, below) for binding in values}
     text = texts.pop() if len(texts) == 1 else _same_head(texts)
     grows = any(isinstance(binding.node, ast.AugAssign) for binding in found)
     return f"{text} {HOLE}" if grows and text is not None else text

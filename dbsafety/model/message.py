@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 LONGEST_LINE = 150
 """Characters that a message may take where it has one line; what the host puts before it comes on top."""
-_LONGEST_CODE = range(60, 20, -4)
-"""To how many characters the pieces of code in a headline are cut, until it fits."""
+_LONGEST_CODE, _SHORTEST_BESIDE, _SHORTEST_CODE, _LESS = 60, 32, 16, 4
+"""Characters to which pieces of code are cut, step by step: further for a headline than for a remedy beside it."""
 _QUOTED_END = re.compile(r"…?[\"']\)*$")
 
 
@@ -32,20 +32,28 @@ class Message:
 
     @property
     def headline(self) -> str:
-        """What is wrong, on one line of at most `LONGEST_LINE` characters where cutting the pieces of code in it achieves that."""
-        shorter = " ".join(self.what.split())
-        pieces = shorter.split("`")
-        for limit in _LONGEST_CODE:
-            if len(shorter) <= LONGEST_LINE:
-                break
-            shorter = "`".join(_cut(piece, limit) if index % 2 else piece for index, piece in enumerate(pieces))
-        return shorter
+        """What is wrong, on one line; pieces of code in it are cut until it has at most `LONGEST_LINE` characters."""
+        return _fitted(self.what, LONGEST_LINE, _SHORTEST_CODE)
 
     @property
     def line(self) -> str:
         """The headline, with the remedy where both fit on one line: for hosts that show no more."""
-        both = f"{self.headline}; {self.remedy}"
-        return both if self.remedy and len(both) <= LONGEST_LINE else self.headline
+        if not self.remedy:
+            return self.headline
+        room = LONGEST_LINE - len(self.remedy) - len("; ")
+        with_room = _fitted(self.what, room, _SHORTEST_BESIDE)
+        return f"{with_room}; {self.remedy}" if len(with_room) <= room else self.headline
+
+
+def _fitted(text: str, width: int, shortest: int) -> str:
+    """The text on one line; if it is wider, its pieces of code are cut to at least `shortest` characters."""
+    fitted = " ".join(text.split())
+    pieces = fitted.split("`")
+    for limit in range(_LONGEST_CODE, shortest - 1, -_LESS):
+        if len(fitted) <= width:
+            break
+        fitted = "`".join(_cut(piece, limit) if index % 2 else piece for index, piece in enumerate(pieces))
+    return fitted
 
 
 def _cut(code: str, limit: int) -> str:
@@ -53,5 +61,9 @@ def _cut(code: str, limit: int) -> str:
     if len(code) <= limit:
         return code
     closed = _QUOTED_END.search(code)
-    end = f"…{closed[0].lstrip('…')}" if closed else "…"
-    return code[: limit - len(end)].rstrip() + end
+    if closed is not None:
+        end = f"…{closed[0].lstrip('…')}"
+        kept = code[: limit - len(end)].rstrip()
+        if end[1] in kept:
+            return kept + end
+    return code[: limit - 1].rstrip() + "…"

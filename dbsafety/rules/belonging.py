@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from enum import Enum
 
 from dbsafety.drivers.spec import Effect
 from dbsafety.rules.reach import LOOPS
 from dbsafety.rules.savepoints import ops_in
 from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.report import Swallow
-from dbsafety.typestate.values import Key
+from dbsafety.typestate.values import Handle, Key
 
 _ENDS = (Effect.COMMIT, Effect.ROLLBACK)
 _SENDS = (Effect.EXECUTE, Effect.SCRIPT)
@@ -21,12 +23,13 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
     """Why a rollback in the handlers of `attempt` would throw away work that is not theirs, or ""."""
     key = swallow.subject.key
     commits = any(op.effect is Effect.COMMIT for _, op in view.ops(key))
-    pending = key.kind == "attr" and _is_written_by_others(view, key)
+    pending = key.persistent and _is_written_by_others(view, key)
     if pending and (not swallow.spec.aborts or (not commits and _is_committed(view, key))):
         # Where the database aborts, a commit of this function would have lost the work of the others as well.
         return (
-            "another method writes to the connection and leaves the commit to somebody else: a bare rollback here "
-            "would throw that away; use a savepoint or let the error reach the caller"
+            f"another {'method' if key.kind == 'attr' else 'function'} writes to the connection and leaves the commit "
+            "to somebody else: a bare rollback here would throw that away; use a savepoint or let the error reach the "
+            "caller"
         )
     if any(op.effect is Effect.COMMIT for _, op in ops_in(view, key, attempt.body)):
         return ""
@@ -61,11 +64,40 @@ def _is_of_outer_function(view: FunctionView, key: Key) -> bool:
 
 def is_shared(view: FunctionView, key: Key) -> bool:
     """Whether a caller or another method may have written to the connection and left the commit to this function."""
-    if key.kind == "attr":
+    if key.persistent:
         return _is_written_by_others(view, key)
-    return key.kind == "param" and any(
-        _waits(caller, passed, call) for caller, call in _calls(view) for passed in caller.frame.call(call).passed
+    if key.kind != "param" and not _is_of_outer_function(view, key):
+        return False
+    return any(
+        _waits(caller, passed, call)
+        for caller, call in _calls(view)
+        for passed in (key, *caller.frame.call(call).passed)
     )
+
+
+class Before(Enum):
+    """Whether rows wait for a commit when a `try` begins."""
+
+    NOTHING = "nothing"
+    MAYBE = "maybe"
+    ROWS = "rows"
+    """On every way to the `try`, so a transaction is sure to be open there."""
+
+
+def before(view: FunctionView, handle: Handle, key: Key, attempt: ast.Try) -> Before:
+    """Whether this function, on its way to the `try` or in an earlier turn of a loop, wrote what is not committed yet.
+
+    What callers wrote is `is_shared`'s question.
+    """
+    search = view.follow(handle, key)
+    found: set[State] = set()
+    for node in tuple(search.parents):
+        if attempt not in search.steps[node.step].tries:
+            found.update(s.state for s in search.successors(node) if attempt in search.steps[s.step].tries)
+    waits = [state.dirty and state.tx is not Tx.CLOSED for state in found]
+    if search.over_budget or (any(waits) and not all(waits)):
+        return Before.MAYBE
+    return Before.ROWS if any(waits) else Before.NOTHING
 
 
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:

@@ -1,10 +1,12 @@
 """A suppression comment names no rule.
 
 ## What it finds
-A word in `# dbsafety: ignore[...]` or `ignore-file[...]` that is no rule's code, such a comment without any code,
-and a code in `# noqa: ...` that begins with `DBS` and belongs to no rule. It proposes the nearest code.
+A word in `# dbsafety: ignore[...]` or `ignore-file[...]` that is no rule's code, and a code in `# noqa: ...` that
+begins with `DBS` and belongs to no rule; it proposes the nearest code. Also a comment that is meant as a suppression
+and is not written as one: without codes or brackets (`ignore DBS101`), with another word (`disable[DBS101]`), or
+without the colon; it shows the form that works.
 
-It is quiet about other tools' codes in `# noqa`.
+It is quiet about other tools' codes in `# noqa`, and about prose that mentions dbsafety.
 
 ## Why it matters
 A mistyped code silences nothing, and a comment that says otherwise misleads. A bare `ignore` would silence what

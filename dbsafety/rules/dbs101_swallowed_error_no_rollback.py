@@ -81,7 +81,7 @@ from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End
 
 RULE = Rule(
@@ -114,8 +114,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)} but leaves {name} in an aborted transaction: later statements fail with "
-            f"'{swallow.spec.aborted_error}' and a commit silently discards the work; roll back first in the handler",
+            f"{place(failing)} but leaves {name} in an aborted transaction",
+            consequence=f"later statements fail with '{swallow.spec.aborted_error}' and a commit silently discards the "
+            "work",
+            remedy=undoing(plan, refusal, "roll back first in the handler"),
             confidence=confidence,
             trace=witness(view, swallow, end),
             fix=plan,

@@ -62,7 +62,7 @@ from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End, last_statement
 
 RULE = Rule(
@@ -93,9 +93,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             span_of(last.node, last.line),
-            f"{call_text(view, last.node)} runs on {name} {where}, in the transaction that "
-            f"{call_text(view, failing.node if failing else None)} {place(failing)} aborted: it fails with "
-            f"'{swallow.spec.aborted_error}'; roll back before it",
+            f"{call_text(view, last.node)} runs on {name} {where}, in the transaction aborted {place(failing)}",
+            consequence=f"{call_text(view, failing.node if failing else None)} failed there, and this then fails with "
+            f"'{swallow.spec.aborted_error}'",
+            remedy=undoing(plan, refusal, "roll back before it"),
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, end),
             fix=plan,

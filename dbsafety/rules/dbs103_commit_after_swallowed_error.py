@@ -38,11 +38,14 @@ def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> N
 ```
 
 ## Fix
-Unsafe: where an earlier statement of the transaction wrote something, the body of the `try` gets a savepoint: a nested
-`transaction()` where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the handler and `RELEASE
-SAVEPOINT` in `else`. Where nothing else would be kept, the commit right behind the `try` moves to its `else`, and the
-handler rolls back first. There is no fix where the body itself ends a transaction, and none on SQLite but for such a
-commit. There the rows that the function wrote before the `try` go with the rest, where they were stored so far.
+Unsafe: where rows from before the `try` wait for the same commit, its body gets a savepoint: a nested `transaction()`
+where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the handler and `RELEASE SAVEPOINT` in
+`else`. Where nothing else would be kept, the commit right behind the `try` moves to its `else`, and the handler rolls
+back first. There is no fix where the body itself ends a transaction.
+
+On SQLite there is none either where such rows may wait or may not (without a transaction, `SAVEPOINT` would begin one
+and `RELEASE SAVEPOINT` commit it), and where one statement is all the `try` does, which SQLite undoes by itself:
+whether the rows from before it should be stored without it is then yours to say.
 
 ## Limits
 If the function may also end without the commit, DBS101 or DBS108 speaks instead. Where a function also alters
@@ -93,8 +96,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}: "
-            f"{effect}; let the error leave the transaction, or give the risky part a savepoint",
+            f"{place(failing)}, then {call_text(view, commit.node)} on line {commit.line} commits {name}",
+            consequence=effect,
+            remedy="let the error leave the transaction, or give the risky part a savepoint",
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.COMMIT),
             fix=plan,

@@ -42,8 +42,8 @@ def transfer(conn: sqlite3.Connection, source: int, target: int, amount: int) ->
 ## Fix
 Unsafe: moves the commit from `finally` to `else` and rolls back on the way of an error; a commit in a handler becomes a
 rollback. There is none when `return`, `break` or `continue` leaves the `try`, since `else` does not run then, in
-asynchronous code, when the commit is sent as text or by another function, and for `__exit__`. On SQLite the rows
-written before the `try` then go with the rest.
+asynchronous code, for `__exit__`, when the commit is sent as text or by another function, and when it also stores rows
+that this function wrote before the `try`, a caller or another method: the rollback would take them.
 
 ## Limits
 SQL whose text is not known is not taken for a write. What a session adds to its unit of work is no write either, so of
@@ -102,13 +102,14 @@ def _swallowed(view: FunctionView, swallow: Swallow, commit: ast.AST) -> Finding
     where = "`finally`" if isinstance(owner, ast.Try) else handler_text(swallow.handler)
     lost = "silently rolls back and stores nothing"
     half = "stores what came before the error without what should have followed it"
-    effect = f"{swallow.spec.server} {lost if swallow.spec.aborts else half}"
     plan, refusal = plan_elsewhere(view, commit, owner, swallow.subject.key)
     return RULE.at(
         view.path,
         span_of(commit),
         f"{call_text(view, commit)} in {where} commits {name} after an error of "
-        f"{call_text(view, failing.node if failing else None)} {place(failing)}: {effect}; {_cure(owner)}",
+        f"{call_text(view, failing.node if failing else None)} {place(failing)}",
+        consequence=f"{swallow.spec.server} {lost if swallow.spec.aborts else half}",
+        remedy=_cure(owner),
         confidence=Confidence.LOW if is_private(view.module, swallow.subject.key) else view.confidence(swallow),
         trace=witness(view, swallow, End.COMMIT),
         fix=plan,
@@ -126,10 +127,13 @@ def _reached(view: FunctionView, early: EarlyCommit) -> Finding:
         confidence = Confidence.LOW
     trace = [Step(view.path, span_of(s.node, s.line), note) for s, note in _stations(view, early)]
     plan, refusal = plan_elsewhere(view, early.commit, early.owner, early.key)
+    what, consequence = _said(view, early)
     return RULE.at(
         view.path,
         span_of(early.commit),
-        f"{_message(view, early)}; {_cure(early.owner)}",
+        what,
+        consequence=consequence,
+        remedy=_cure(early.owner),
         confidence=confidence,
         trace=(*trace, Step(view.path, span_of(early.commit), "is committed all the same")),
         fix=plan,
@@ -138,29 +142,24 @@ def _reached(view: FunctionView, early: EarlyCommit) -> Finding:
     )
 
 
-def _message(view: FunctionView, early: EarlyCommit) -> str:
+def _said(view: FunctionView, early: EarlyCommit) -> tuple[str, str]:
     commit, server = call_text(view, early.commit), view.spec(early.handle).server
-    name = view.name.rpartition(".")[2]
-    failing, missing = early.failing, early.missing
+    failing, missing, name = early.failing, early.missing, view.name.rpartition(".")[2]
     if failing is None:
-        return (
-            f"{commit} runs however the block ends, since `{name}` never looks at its "
-            "exception: after an error it stores half of the block's work"
-        )
+        what = f"{commit} runs however the block ends, since `{name}` never looks at its exception"
+        return what, "after an error it stores half of the block's work"
     where = handler_text(early.owner) if isinstance(early.owner, ast.ExceptHandler) else "`finally`"
     if failing.kind is StepKind.YIELD:
-        return (
-            f"{commit} in {where} also runs when the block that `{name}` serves has failed: "
-            f"{server} stores half of its work"
-        )
+        what = f"{commit} in {where} also runs when the block that `{name}` serves has failed"
+        return what, f"{server} stores half of its work"
     how = "is refused by the driver before it is sent" if early.is_refused else "fails"
     fails = f"{commit} in {where} also runs when {call_text(view, failing.node)} {place(failing)} {how}"
     stored = call_text(view, early.written.node) if early.written is not None else "what was written before"
     if early.is_repeated:
-        return f"{fails}: {server} then stores only some of the rows that {stored} writes"
+        return fails, f"{server} then stores only some of the rows that {stored} writes"
     if missing is None or missing is failing:
-        return f"{fails}: {server} then stores {stored} without it"
-    return f"{fails}: {server} then stores {stored} without {call_text(view, missing.node)} {place(missing)}"
+        return fails, f"{server} then stores {stored} without it"
+    return fails, f"{server} then stores {stored} without {call_text(view, missing.node)} {place(missing)}"
 
 
 def _stations(view: FunctionView, early: EarlyCommit) -> Iterator[tuple[FlowStep, str]]:

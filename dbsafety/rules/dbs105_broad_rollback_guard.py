@@ -95,7 +95,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
                     view.path,
                     span_of(handler),
                     f"{handler_text(handler)} around {call_text(view, call)} also swallows KeyboardInterrupt and "
-                    f"SystemExit: catch `{_narrow(view, op)}`, which is all that the guard is for",
+                    "SystemExit",
+                    remedy=f"catch `{_narrow(view, op)}`, which is all that the guard is for",
                     confidence=op.handle.confidence,
                     fix=FixPlan(
                         "catch `Exception` instead",

@@ -84,20 +84,17 @@ def check(view: FunctionView) -> Iterator[Finding]:
         opening = use.opening
         value = opening.value if isinstance(opening, (ast.Assign, ast.AnnAssign)) else None
         made = f"`{ast.unparse(value)[:60]}`" if value is not None else "the statement that binds it"
-        fails = (
-            "this raises UnboundLocalError"
-            if use.state is Bound.UNBOUND
-            else "it is None here and this raises AttributeError"
-        )
         plan, refusal = _plan(view, use)
-        cure = "bind it before the `try`, or to None there and test it here"
-        if use.state is not Bound.UNBOUND:
-            cure = "test it here"
+        state, error, remedy = "None", "AttributeError", "test it here"
+        if use.state is Bound.UNBOUND:
+            state, error = "not bound", "UnboundLocalError"
+            remedy = "bind it before the `try`, or to None there and test it here"
         yield RULE.at(
             view.path,
             Span.of(use.node),
-            f"`{use.name}` is bound only inside the `try`: if {made} on line {opening.lineno} fails, {fails} and hides "
-            f"the real error; {cure}",
+            f"`{use.name}` is {state} here when {made} on line {opening.lineno} has failed",
+            consequence=f"this raises {error} and hides the real error",
+            remedy=remedy,
             confidence=use.handle.confidence,
             trace=(
                 Step(view.path, Span.of(opening), f"may fail before `{use.name}` is bound"),

@@ -82,6 +82,8 @@ RULE = Rule(
     fix=Applicability.UNSAFE,
 )
 
+_REMEDY = "give each row a savepoint, a commit of its own, or ON CONFLICT"
+
 
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each handler that lets a loop go on in a lost transaction, or that throws earlier rows away."""
@@ -95,9 +97,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)} and the loop goes on in the aborted transaction of {name}: every later row fails with "
-            f"'{swallow.spec.aborted_error}' and the commit stores nothing; give each row a savepoint, a commit of its "
-            "own, or ON CONFLICT",
+            f"{place(failing)} and the loop goes on in the aborted transaction of {name}",
+            consequence=f"every later row fails with '{swallow.spec.aborted_error}' and the commit stores nothing",
+            remedy=_REMEDY,
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, End.RETRY),
             fix=plan,
@@ -129,8 +131,8 @@ def _bare_rollbacks(view: FunctionView) -> Iterator[Finding]:
                 view.path,
                 span_of(handler),
                 f"{call_text(view, call)} in a loop throws away the rows before the failing one, and "
-                f"{call_text(view, commit)} on line {commit.lineno} stores only those after it: give each row a "
-                "savepoint, a commit of its own, or ON CONFLICT",
+                f"{call_text(view, commit)} on line {commit.lineno} stores only those after it",
+                remedy=_REMEDY,
                 confidence=op.handle.confidence,
                 trace=(
                     Step(view.path, span_of(write), f"{call_text(view, write)} fails for one row"),

@@ -73,7 +73,7 @@ from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.report import End, Swallow
 
@@ -101,9 +101,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
-            f"{place(failing)} but leaves the transaction of {name} open: it keeps the write lock, so others "
-            f"that write fail with '{swallow.spec.locked_error}', and a later commit stores the half that succeeded; "
-            "roll back first in the handler",
+            f"{place(failing)} but leaves the transaction of {name} open",
+            consequence=f"it keeps the write lock, so others that write fail with '{swallow.spec.locked_error}', and a "
+            "later commit stores the half that succeeded",
+            remedy=undoing(plan, refusal, "roll back first in the handler"),
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.FUNCTION),
             fix=plan,

@@ -78,9 +78,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(lost.write),
-            f"{write} is never committed: {name} is opened on line {lost.opening.lineno} and gone after line "
-            f"{lost.gone}, and no path between commits, so what it wrote is rolled back without a word; commit, or use "
-            "a block that does",
+            f"{write} is never committed",
+            consequence=f"{name} is opened on line {lost.opening.lineno} and gone after line {lost.gone}, and no path "
+            "between commits, so what it wrote is rolled back without a word",
+            remedy="commit, or use a block that does",
             confidence=confidence,
             trace=(
                 Step(view.path, Span.of(lost.opening), "opened here"),

@@ -97,9 +97,9 @@ def _finding(view: FunctionView, mistaken: Mistaken) -> Finding:
     other = connection_name(view, mistaken.op.key, mistaken.op.handle)
     failing = call_text(view, mistaken.failing)
     left = (
-        f"stays in an aborted transaction, where statements fail with '{spec.aborted_error}'"
+        f"{name} stays in an aborted transaction, where statements fail with '{spec.aborted_error}'"
         if spec.aborts
-        else f"keeps its transaction and the write lock, so others that write fail with '{spec.locked_error}'"
+        else f"{name} keeps its transaction and the write lock, so others that write fail with '{spec.locked_error}'"
     )
     confidence = min((mistaken.handle.confidence, mistaken.op.handle.confidence), key=lambda known: known.rank)
     if mistaken.key.kind == "param":
@@ -108,7 +108,9 @@ def _finding(view: FunctionView, mistaken: Mistaken) -> Finding:
         view.path,
         Span.of(mistaken.rollback),
         f"{call_text(view, mistaken.rollback)} rolls back {other}, but {failing} on line {mistaken.failing.lineno} "
-        f"fails on {name}, which {left}; roll back {name}",
+        f"fails on {name}",
+        consequence=left,
+        remedy=f"roll back {name}",
         confidence=confidence,
         trace=(
             Step(view.path, Span.of(mistaken.failing), f"{failing} fails on {name}"),

@@ -105,8 +105,9 @@ def _final(view: FunctionView, final: Final) -> Finding:
     return RULE.at(
         view.path,
         Span.of(final.recovery),
-        f"{recovery} undoes nothing: {name} commits each statement by itself and no BEGIN was sent, so {stays}; "
-        "send BEGIN first, or leave autocommit mode",
+        f"{recovery} undoes nothing, since {name} commits each statement by itself and no BEGIN was sent",
+        consequence=stays,
+        remedy="send BEGIN first, or leave autocommit mode",
         confidence=final.handle.confidence,
         trace=(
             Step(view.path, Span.of(final.first), "is final at once"),
@@ -123,9 +124,11 @@ def _ignored(view: FunctionView, ignored: Ignored) -> Finding:
     return RULE.at(
         view.path,
         Span.of(ignored.recovery),
-        f"{_text(view, ignored.recovery)} does nothing: {name} is in autocommit mode, where {spec.name} sends no "
-        f"ROLLBACK, so the transaction begun on line {ignored.begin.lineno} stays open, after an error aborted: "
-        f"'{spec.aborted_error}'; leave autocommit mode instead of sending BEGIN as text",
+        f"{_text(view, ignored.recovery)} does nothing, since {name} is in autocommit mode, where {spec.name} sends no "
+        "ROLLBACK",
+        consequence=f"the transaction begun on line {ignored.begin.lineno} stays open, after an error aborted "
+        f"('{spec.aborted_error}')",
+        remedy="leave autocommit mode instead of sending BEGIN as text",
         confidence=ignored.handle.confidence,
         trace=(
             Step(view.path, Span.of(ignored.begin), "opens a transaction of which the driver knows nothing"),

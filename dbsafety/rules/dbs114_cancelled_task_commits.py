@@ -106,23 +106,25 @@ def _finding(view: FunctionView, cancelled: Cancelled) -> Finding:
     trace = [Step(view.path, span_of(cancelled.at.node, cancelled.at.line), "the task is cancelled here")]
     commit = cancelled.commit
     if commit is not None:
-        message = (
+        what = (
             f"{handler} also ends the cancellation of the task at {where}, then {call_text(view, commit.node)} "
-            f"{place(commit)} commits {name}: the cancelled task stores what it had written so far; catch `Exception`, "
-            "or raise again"
+            f"{place(commit)} commits {name}"
         )
+        consequence = "the cancelled task stores what it had written so far"
+        remedy = "catch `Exception`, or raise again"
         trace.append(Step(view.path, span_of(cancelled.handler), f"ended by {handler}"))
         trace.append(Step(view.path, span_of(commit.node, commit.line), "commits what was written so far"))
     else:
-        message = (
-            f"{handler} does not see the cancellation of the task at {where}: the rollback is skipped and {name} stays "
-            "in its transaction; roll back in `except BaseException`, or let an `async with` block end it"
-        )
+        what = f"{handler} does not see the cancellation of the task at {where}"
+        consequence = f"the rollback is skipped and {name} stays in its transaction"
+        remedy = "roll back in `except BaseException`, or let an `async with` block end it"
         trace.append(Step(view.path, span_of(cancelled.handler), "a cancellation is no `Exception`"))
     return RULE.at(
         view.path,
         span_of(cancelled.handler),
-        message,
+        what,
+        consequence=consequence,
+        remedy=remedy,
         confidence=cancelled.handle.confidence,
         trace=tuple(trace),
         scope=view.name,

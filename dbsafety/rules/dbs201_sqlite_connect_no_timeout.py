@@ -92,9 +92,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(call),
-            f"`{name}(…)` without `timeout` waits the default 5 s for a busy database, then fails with "
-            f"'{op.spec.locked_error}': say how long to wait, for example `timeout={seconds}`; it only waits longer, "
-            "it does not release a lock that another connection has leaked",
+            f"`{name}(…)` without `timeout` waits the default 5 s for a busy database",
+            consequence=f"after that it fails with '{op.spec.locked_error}'; a longer wait does not release a lock "
+            "that another connection has leaked",
+            remedy=f"say how long to wait, for example `timeout={seconds}`",
             confidence=confidence,
             fix=FixPlan(
                 f"add `timeout={seconds}`",

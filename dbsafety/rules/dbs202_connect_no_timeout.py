@@ -105,8 +105,8 @@ def _judged(view: FunctionView, call: ast.Call, spec: DriverSpec, constructor: C
     finding = RULE.at(
         view.path,
         Span.of(call),
-        f"`{name}(…)` without `{word}` waits {told} for a server that keeps silent{unless}: say how long opening may "
-        f"take, for example `{word}={_SECONDS}`",
+        f"`{name}(…)` without `{word}` waits {told} for a server that keeps silent{unless}",
+        remedy=f"say how long opening may take, for example `{word}={_SECONDS}`",
         confidence=confidence,
         fix=FixPlan(
             f"add `{word}={_SECONDS}`",
@@ -124,8 +124,9 @@ def _unlimited(view: FunctionView, call: ast.Call, spec: DriverSpec) -> Finding:
         view.path,
         Span.of(call),
         f"`{ast.unparse(call.func)}(…)` opens an asynchronous connection, for which `{spec.connect_keyword}` has no "
-        "effect, and the loop that polls it never looks at the clock: it waits for ever for a server that keeps "
-        "silent; give the loop a deadline",
+        "effect",
+        consequence="the loop that polls it never looks at the clock and waits for ever for a server that keeps silent",
+        remedy="give the loop a deadline",
         confidence=Confidence.MEDIUM,
         fix_refusal="the loop that polls an asynchronous connection needs a deadline",
         scope=view.name,

@@ -91,8 +91,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             where,
             f"`{text or f'with {ast.unparse(item.context_expr)}'}` ends the transaction and leaves the connection "
-            f"open, and nothing closes it: {_harm(found)}; use `with closing(…) as conn, conn:`, which commits "
-            "and then closes",
+            "open, and nothing closes it",
+            consequence=_harm(found),
+            remedy="use `with closing(…) as conn, conn:`, which commits and then closes",
             confidence=op.handle.confidence if sure else op.handle.confidence.at_most(Confidence.MEDIUM),
             trace=(*opened, Step(view.path, where, "entered, and left open at the end of the block")),
             fix=plan,

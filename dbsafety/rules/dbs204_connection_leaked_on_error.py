@@ -108,14 +108,15 @@ def check(view: FunctionView) -> Iterator[Finding]:
             confidence = confidence.at_most(Confidence.MEDIUM)
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
-        way = f"and {handler_text(leak.handler.node)} ends it" if leak.handler else "and leaves the function"
-        harm = _harm(op, reads=reads)
+        way = f"{handler_text(leak.handler.node)} ends it" if leak.handler else "it leaves the function"
         plan, refusal = plan_closing(view, call, op)
         yield RULE.at(
             view.path,
             Span.of(call),
-            f"the connection opened here is closed only on success: an error of {failing} on line {leak.failing.line} "
-            f"skips `{name}()` on line {closes[-1].lineno}, {way}; {harm}: close it in a `with` block or in `finally`",
+            f"the connection opened here is not closed when an error of {failing} on line {leak.failing.line} skips "
+            f"`{name}()` on line {closes[-1].lineno}",
+            consequence=f"{way}; {_harm(op, reads=reads)}",
+            remedy="close it in a `with` block or in `finally`",
             confidence=confidence,
             trace=(
                 Step(view.path, Span.of(call), "opened"),
@@ -131,7 +132,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
 def _harm(op: Op, *, reads: bool) -> str:
     """What the leaked connection does to others (facts C3b, C10)."""
     if not op.spec.locked_error:
-        return f"the connection then stays open, a slot of {op.spec.server} with it"
+        return f"the connection stays open, a slot of {op.spec.server} with it"
     if reads:
-        return "it stays open until it is collected, and a SELECT not fetched to its end then blocks others' commits"
+        return "the connection stays open until collected; a SELECT not fetched to its end then blocks others' commits"
     return f"a failed write then holds the lock until the connection is collected ('{op.spec.locked_error}' elsewhere)"

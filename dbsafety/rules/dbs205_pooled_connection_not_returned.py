@@ -101,8 +101,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(loan.call),
-            f"`{ast.unparse(loan.call.func)}()` takes a connection out of the pool, and {_way(view, loan, loss)}: "
-            f"it stays out, and in the end others are told '{spec.exhausted_error}'; give it back in `finally`",
+            f"`{ast.unparse(loan.call.func)}()` takes a connection out of the pool, and {_way(view, loan, loss)}",
+            consequence=f"{_end(loss)}, and in the end others are told '{spec.exhausted_error}'",
+            remedy="give it back in `finally`",
             confidence=confidence.at_most(Confidence.MEDIUM) if spec.family else confidence,
             trace=tuple(_trace(view, loan, loss)),
             fix=plan,
@@ -118,12 +119,18 @@ def _way(view: FunctionView, loan: Loan, loss: Loss) -> str:
         failing = f"an error of {call_text(view, loss.failing.node)} on line {loss.failing.line}"
         if isinstance(loss.failing.node, ast.Yield):
             failing = f"an error of the block at the `yield` on line {loss.failing.line}"
-        end = f"and {handler_text(loss.handler.node)} ends it" if loss.handler else "and leaves the function"
-        return f"{failing} {skipped}, {end}"
+        return f"{failing} {skipped}"
     if loss.left is not None:
         what = "the `return`" if isinstance(loss.left.node, ast.Return) else "the end of the function"
         return f"{what} on line {loss.left.line} {skipped}"
     return "nothing gives it back"
+
+
+def _end(loss: Loss) -> str:
+    if loss.failing is None:
+        return "it stays out"
+    way = f"{handler_text(loss.handler.node)} ends it" if loss.handler else "it leaves the function"
+    return f"{way}, the connection stays out"
 
 
 def _trace(view: FunctionView, loan: Loan, loss: Loss) -> Iterator[Step]:

@@ -96,6 +96,7 @@ def check(view: ModuleView) -> Iterator[Finding]:
     for found in shared(view):
         first, second = found.first, found.second
         name = connection_name(first.view, found.key, found.handle)
+        check = found.view.resolver.table.driver(found.handle.driver).thread_check
         cursor = first.cursor and second.cursor
         harm = (
             "a cursor used by two threads at once can end the process (SIGSEGV)"
@@ -105,9 +106,9 @@ def check(view: ModuleView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(found.opening),
-            f"`{found.view.resolver.table.driver(found.handle.driver).thread_check}=False`, and {name} is used by "
-            f"{_who(found)}: {_meeting(found)} at the same time; {harm}: "
-            "put one lock around each unit of work, or open a connection for each thread",
+            f"{name}, opened with `{check}=False`, is used by {_who(found)}",
+            consequence=f"{_meeting(found)} at the same time: {harm}",
+            remedy="put one lock around each unit of work, or open a connection for each thread",
             confidence=_confidence(found),
             trace=tuple(_trace(view, found)),
             scope=found.view.name,

@@ -88,8 +88,9 @@ def check(view: ModuleView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(wait.call),
-            f"{_what(wait)} while what {write} on line {wait.write.lineno} wrote still waits for its commit: "
-            f"{_harm(wait)}; call it before the first write or after the commit",
+            f"{_what(wait)} while what {write} on line {wait.write.lineno} wrote still waits for its commit",
+            consequence=_harm(wait),
+            remedy="call it before the first write or after the commit",
             confidence=confidence,
             trace=tuple(steps),
             scope=wait.view.name,

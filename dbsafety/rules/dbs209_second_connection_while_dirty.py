@@ -86,8 +86,9 @@ def check(view: ModuleView) -> Iterator[Finding]:
             view.path,
             Span.of(second.call),
             f"{call_text(second.view, second.call)} {what} while {name} holds what "
-            f"{call_text(second.view, second.write)} on line {second.write.lineno} wrote: it waits for this very "
-            f"function, and fails after the timeout with '{spec.locked_error}'; commit first, or use one connection",
+            f"{call_text(second.view, second.write)} on line {second.write.lineno} wrote",
+            consequence=f"it waits for this very function, and fails after the timeout with '{spec.locked_error}'",
+            remedy="commit first, or use one connection",
             confidence=second.handle.confidence,
             trace=(
                 Step(view.path, Span.of(second.write), f"takes the write lock for {name}"),

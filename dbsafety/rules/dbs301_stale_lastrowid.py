@@ -81,8 +81,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(read.node),
             f"`{read.cursor}.lastrowid` is stale when {call_text(view, read.insert)} on line {read.insert.lineno} "
-            f"inserts nothing ({read.conflict.value}): it then is the id of an earlier insert of the connection, of "
-            f"any table, or 0, or None; {cure}",
+            f"inserts nothing ({read.conflict.value})",
+            consequence="it then is the id of an earlier insert of the connection, of any table, or 0, or None",
+            remedy=cure,
             confidence=read.handle.confidence,
             trace=(
                 Step(view.path, Span.of(read.insert), f"may insert nothing ({read.conflict.value})"),

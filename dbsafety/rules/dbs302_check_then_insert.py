@@ -152,14 +152,15 @@ def _is_open(view: FunctionView, found: Absence) -> bool:
 def _finding(view: FunctionView, found: Absence) -> Finding:
     select, insert = found.select, found.insert
     table = _inserted(insert) or ""
-    keeps_lock = insert.op is not None and insert.op.spec.keeps_lock
-    lock = ", or begin with BEGIN IMMEDIATE before the SELECT" if keeps_lock else ""
+    lock = insert.op is not None and insert.op.spec.keeps_lock
     return RULE.at(
         view.path,
         Span.of(insert.call),
         f"{call_text(view, insert.call)} adds a row to `{table}` because the SELECT on line {select.call.lineno} did "
-        "not find it, and another connection may insert it in between: then this fails as a duplicate, or without a "
-        f"UNIQUE constraint the row is there twice; use INSERT ... ON CONFLICT{lock}",
+        "not find it",
+        consequence="when another connection inserts it in between, this fails as a duplicate, or without a UNIQUE "
+        "constraint the row is there twice",
+        remedy=f"use INSERT ... ON CONFLICT{', or begin with BEGIN IMMEDIATE before the SELECT' if lock else ''}",
         confidence=_confidence(view, found),
         trace=(
             Step(view.path, Span.of(select.call), "looks whether the row is there"),

@@ -98,7 +98,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(test.node),
             f"{call_text(view, test.node)} tells the kind of the error by its text, in which names and values stand as "
-            f"well: {_cure(test)}",
+            "well",
+            remedy=_cure(test),
             confidence=confidence if test.sure else Confidence.LOW,
             trace=tuple(trace),
             scope=view.name,

@@ -74,9 +74,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(found.call),
-            f"{call_text(view, found.call)} begins with WITH, for which no transaction is begun on {name}: it is "
-            f"stored at once, and {call_text(view, found.rollback)} on line {line} does not take it back; send BEGIN "
-            "first",
+            f"{call_text(view, found.call)} begins with WITH, for which no transaction is begun on {name}",
+            consequence=f"it is stored at once, and {call_text(view, found.rollback)} on line {line} does not take it "
+            "back",
+            remedy="send BEGIN first",
             confidence=found.op.handle.confidence,
             trace=(
                 Step(view.path, Span.of(found.call), "is stored at once"),

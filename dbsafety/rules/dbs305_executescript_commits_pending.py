@@ -81,12 +81,15 @@ def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each such call."""
     for found in scripts(view):
         pending = found.pending is not None
+        what, consequence, remedy = _pending(view, found) if pending else _in_block(view, found)
         trace = [Step(view.path, span_of(found.pending), "waits for its commit")] if pending else []
         trace.append(Step(view.path, Span.of(found.call), "commits first, then makes each statement final at once"))
         yield RULE.at(
             view.path,
             Span.of(found.call),
-            _pending(view, found) if pending else _in_block(view, found),
+            what,
+            consequence=consequence,
+            remedy=remedy,
             confidence=found.op.handle.confidence.at_most(_confidence(found)),
             trace=trace,
             scope=view.name,
@@ -100,22 +103,23 @@ def _confidence(found: Script) -> Confidence:
     return Confidence.LOW if span_of(found.pending).line > found.call.lineno else Confidence.HIGH
 
 
-def _pending(view: FunctionView, found: Script) -> str:
+def _pending(view: FunctionView, found: Script) -> tuple[str, str, str]:
     line = getattr(found.pending, "lineno", None) or span_of(found.pending).line
     name = connection_name(view, found.op.key, found.op.handle)
     what = "what" if found.wrote else "the transaction that"
     did = "wrote" if found.wrote else "began"
+    commits = f"{call_text(view, found.call)} first commits {what} {call_text(view, found.pending)} on line {line}"
     return (
-        f"{call_text(view, found.call)} first commits {what} {call_text(view, found.pending)} on line {line} {did} on "
-        f"{name}, and its own statements are final one by one: a rollback afterwards takes nothing back; send the "
-        "statements one by one with `execute`"
+        f"{commits} {did} on {name}, and its own statements are final one by one",
+        "a rollback afterwards takes nothing back",
+        "send the statements one by one with `execute`",
     )
 
 
-def _in_block(view: FunctionView, found: Script) -> str:
+def _in_block(view: FunctionView, found: Script) -> tuple[str, str, str]:
     block = call_text(view, found.block)
     return (
-        f"{call_text(view, found.call)} runs outside of the transaction of {block}: each of its statements is final at "
-        "once, and when one fails the block does not roll back those before it; send them one by one with `execute`, "
-        "or write BEGIN and COMMIT into the text"
+        f"{call_text(view, found.call)} runs outside of the transaction of {block}",
+        "each of its statements is final at once, and when one fails the block does not roll back those before it",
+        "send them one by one with `execute`, or write BEGIN and COMMIT into the text",
     )

@@ -80,8 +80,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(found.call),
             f"the rows of {call_text(view, found.call)} are not fetched from `{found.cursor}` before {where}"
-            f"{call_text(view, found.commit)} on line {line}: if there is one, the commit fails with 'cannot commit "
-            f"transaction - SQL statements in progress', and the transaction {harm}; fetch them first",
+            f"{call_text(view, found.commit)} on line {line}",
+            consequence="if there is one, the commit fails with 'cannot commit transaction - SQL statements in "
+            f"progress', and the transaction {harm}",
+            remedy="fetch them first",
             confidence=found.op.handle.confidence,
             trace=(
                 Step(view.path, Span.of(found.call), "its rows wait in the cursor"),

@@ -85,8 +85,8 @@ def check(view: ModuleView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(call),
-            f"{call_text(function, call)} drops a row that breaks {known} as silently as one that is there already; "
-            "`ON CONFLICT (column) DO NOTHING` says which uniqueness is meant, and lets the others raise",
+            f"{call_text(function, call)} drops a row that breaks {known} as silently as one that is there already",
+            remedy="use `ON CONFLICT (column) DO NOTHING`: it says which uniqueness is meant and lets the others raise",
             confidence=op.handle.confidence.at_most(Confidence.HIGH if table is not None else Confidence.MEDIUM),
             trace=(at,) if created is None else (created, at),
             scope=function.name,

@@ -86,9 +86,10 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(pair.second),
-            f"if {call_text(view, pair.second)} fails, what {first} on line {pair.first.lineno} wrote stays: {name} "
-            f"commits each statement by itself, and {pair.why}; put both in one transaction, with `with` on the "
-            "connection or without autocommit",
+            f"{call_text(view, pair.second)} belongs to {first} on line {pair.first.lineno}, but {name} commits each "
+            "statement by itself",
+            consequence=f"if it fails, what {first} wrote stays, and {pair.why}",
+            remedy="put both in one transaction, with `with` on the connection or without autocommit",
             confidence=pair.handle.confidence,
             trace=(
                 Step(view.path, Span.of(pair.first), "is final at once"),

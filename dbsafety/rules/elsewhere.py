@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dbsafety.drivers.spec import Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToElse, ReplaceExpression, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.belonging import is_shared
+from dbsafety.rules.belonging import Before, before, is_shared
 from dbsafety.rules.leaving import leaving
 from dbsafety.rules.reach import LOOPS, Reach
 from dbsafety.rules.recommit import works_on
@@ -18,6 +18,8 @@ from dbsafety.typestate.automaton import Raised
 from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Key
+
+_EARLIER = "what was written before the `try` would go with the rest, and whether to keep it is a decision"
 
 
 def plan_elsewhere(view: FunctionView, commit: ast.AST, owner: ast.AST | None, key: Key) -> tuple[FixPlan | None, str]:
@@ -30,11 +32,11 @@ def plan_elsewhere(view: FunctionView, commit: ast.AST, owner: ast.AST | None, k
     statement = view.statement_of(commit)
     if not isinstance(statement, ast.Expr) or statement.value is not commit:
         return None, "the commit is part of a larger statement"
-    if not op.spec.aborts and is_shared(view, key):
+    if is_shared(view, key):
         return None, "the commit stores the work of others as well, which a rollback would throw away"
     reach = Reach(ast.unparse(commit.func.value))
     if isinstance(owner, ast.ExceptHandler):
-        return _in_handler(view, commit, statement, owner, key)
+        return _in_handler(view, commit, statement, owner, op)
     if isinstance(owner, ast.Try):
         return _in_finally(view, statement, owner, reach, op)
     return None, "a commit that asks for the exception is a decision"
@@ -46,17 +48,20 @@ def _commit_of(view: FunctionView, commit: ast.AST, key: Key) -> Op | None:
 
 
 def _in_handler(
-    view: FunctionView, commit: ast.Call, statement: ast.stmt, handler: ast.ExceptHandler, key: Key
+    view: FunctionView, commit: ast.Call, statement: ast.stmt, handler: ast.ExceptHandler, op: Op
 ) -> tuple[FixPlan | None, str]:
+    key = op.key
     attempt = view.parents.get(id(handler))
     if statement not in handler.body or not isinstance(attempt, ast.Try) or not isinstance(commit.func, ast.Attribute):
         return None, "the commit stands under a condition of the handler"
     first = handler.body[: handler.body.index(statement)]
-    before = {id(n) for other in first for n in ast.walk(other)}
-    if any(id(call) in before for call, _ in view.ops(key)) or works_on(view, key, first):
+    ahead = {id(n) for other in first for n in ast.walk(other)}
+    if any(id(call) in ahead for call, _ in view.ops(key)) or works_on(view, key, first):
         return None, "the handler uses the connection before it commits"
     if any(isinstance(outer, LOOPS) for outer in view.around(attempt)) and not _commits_in(view, attempt.body, key):
         return None, "the handler is in a loop whose commit is outside: a rollback would throw the earlier rows away"
+    if before(view, op.handle, key, attempt) is not Before.NOTHING:
+        return None, _EARLIER
     function = ReplaceExpression(Span.of(commit.func), f"{ast.unparse(commit.func.value)}.rollback")
     return FixPlan("roll back instead", Applicability.UNSAFE, (function,), view.name), ""
 
@@ -79,6 +84,8 @@ def _in_finally(
         return None, "the `finally` works on the connection itself, and needs the commit"
     if any(works_on(view, op.key, handler.body) for handler in attempt.handlers):
         return None, "a handler works on the connection itself, and needs the commit"
+    if before(view, op.handle, op.key, attempt) is not Before.NOTHING:
+        return None, _EARLIER
     code = rollback_code(view, op.spec, reach)
     silent = [handler for handler in attempt.handlers if not _rolls_back(view, handler, op.key)]
     rewrites: list[Rewrite] = [InsertFirst(Span.of(handler), code) for handler in silent]

@@ -102,9 +102,9 @@ def _escape(search: Search, failing: Step, failed: Node, ending: frozenset[int])
     while queue:
         node = queue.popleft()
         if node.state.tx in OPEN:
-            if node.step == search.frame.cfg.raise_end:
-                if node.flight is failed.flight or _is_translated(search, parents, node):
-                    return Leak(failing, None)
+            passed_on = node.flight is failed.flight or _is_translated(search, parents, node)
+            if node.step == search.frame.cfg.raise_end and passed_on:
+                return Leak(failing, None)
             if node.step == search.frame.cfg.return_end:
                 return Leak(failing, _handler_on(search, parents, node))
         for target in search.successors(node):

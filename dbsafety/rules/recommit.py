@@ -10,34 +10,80 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.belonging import is_shared
-from dbsafety.rules.reach import is_awaited, reach
+from dbsafety.rules.belonging import Before, before, is_shared
+from dbsafety.rules.reach import LOOPS, is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
-from dbsafety.rules.savepoints import plan_savepoint
+from dbsafety.rules.savepoints import divides, plan_by_text, plan_savepoint
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import End, Swallow, last_statement
 from dbsafety.typestate.values import Key
 
+_COMMITTED = frozenset({End.COMMIT, End.DROPPED})
+_CHANGES = frozenset({Verb.WRITE, Verb.DDL, Verb.UNKNOWN})
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 
 
 def plan_recommit(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
     """The plan for a commit that follows a swallowed error, or None and the reason for the refusal.
 
-    What came before in the transaction is kept by a savepoint, where the database would lose all of it; where it
-    would lose nothing, the commit moves to `else`: PostgreSQL stores the same rows as before, SQLite all or none.
+    What came before in the transaction is kept by a savepoint. Where nothing did, the commit moves to `else`:
+    PostgreSQL stores the same rows as before, SQLite all or none.
     """
     clause = clause_of(view, swallow)
     if isinstance(clause, str):
         return None, clause
     _, attempt = clause
-    spec = swallow.spec
-    kept, refusal = plan_savepoint(view, swallow, attempt) if spec.aborts else (None, "")
+    if not swallow.spec.aborts and before(view, swallow.subject.handle, swallow.subject.key, attempt) is not (
+        Before.NOTHING
+    ):
+        return _kept_half(view, swallow, attempt)
+    kept, refusal = plan_savepoint(view, swallow, attempt) if swallow.spec.aborts else (None, "")
     if kept is not None and _may_keep(view, swallow, attempt):
         return kept, ""
     moved, reason = _into_else(view, swallow, attempt)
     plan = moved or kept
     return (plan, "") if plan is not None else (None, refusal or reason)
+
+
+def _kept_half(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[FixPlan | None, str]:
+    """The savepoint where SQLite holds rows from before the `try`, or the reason for the refusal.
+
+    A transaction must be sure to be open: SAVEPOINT would begin one otherwise, and RELEASE commit it. A statement that
+    fails is undone without a savepoint, so there must be more to undo; and a RELEASE is refused while a RETURNING has
+    rows to give, as the commit is.
+    """
+    key, server = swallow.subject.key, swallow.spec.server
+    decision = f"whether {server} should keep what came before the error is a decision"
+    if before(view, swallow.subject.handle, key, attempt) is Before.MAYBE:
+        return None, f"rows may wait for the commit before the `try` already, and {decision}"
+    if divides(view, key, attempt.body):
+        return None, "the body of the `try` ends or divides a transaction itself"
+    if not _is_divisible(view, key, attempt):
+        return None, f"{server} undoes the statement that fails by itself, and {decision}"
+    whole = [op for call, op in view.ops(key) if not isinstance(view.parents.get(id(call)), ast.Attribute)]
+    if any(op.statement.returning for op in whole):
+        return None, f"{server} refuses to release a savepoint while a RETURNING has rows to give"
+    if any("OR ROLLBACK" in (op.sql or "").upper() for _, op in view.ops(key)):
+        return None, "a statement rolls back the whole transaction when it fails"
+    mine = {id(one.handler) for one in view.swallows if one.subject.key == key and set(one.paths) <= _COMMITTED}
+    back = [handler for handler in attempt.handlers if id(handler) in mine]
+    return plan_by_text(view, swallow, attempt, back, awaited=False)
+
+
+def _is_divisible(view: FunctionView, key: Key, attempt: ast.Try) -> bool:
+    """Whether the body of the `try` may change rows before a statement of it fails: in several statements or turns."""
+    inside = _inside(attempt.body)
+    count = 0
+    for call, facts in view.calls():
+        if id(call) not in inside:
+            continue
+        if facts.targets and (key in facts.passed or key.persistent):
+            return True
+        sends = any(op.key == key and op.effect is Effect.EXECUTE and op.statement.verb in _CHANGES for op in facts.ops)
+        many = isinstance(call.func, ast.Attribute) and call.func.attr == "executemany"
+        turns = any(isinstance(outer, LOOPS) and id(outer) in inside for outer in view.around(call))
+        count += (2 if many or turns else 1) if sends else 0
+    return count > 1
 
 
 def plan_rows(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
@@ -80,11 +126,7 @@ def _into_else(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
     if statement is None:
         return None, f"the commit does not come right behind the `try`, and {decision}"
     handlers = [handler for handler in attempt.handlers if not isinstance(handler.body[-1], _LEAVES)]
-    mine = {
-        id(one.handler)
-        for one in view.swallows
-        if one.subject.key == key and set(one.paths) <= {End.COMMIT, End.DROPPED}
-    }
+    mine = {id(one.handler) for one in view.swallows if one.subject.key == key and set(one.paths) <= _COMMITTED}
     if any(id(handler) not in mine for handler in handlers):
         return None, "another handler of the `try` goes on to the commit"
     if any(works_on(view, key, handler.body) for handler in handlers):

@@ -57,13 +57,18 @@ def plan_savepoint(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tu
         return FixPlan(_TITLE, Applicability.UNSAFE, (body,), view.name), ""
     if not swallow.spec.aborts or swallow.spec.default_autocommit or swallow.spec.family:
         return None, f"{swallow.spec.server} has no savepoint here that would undo less than a rollback"
+    same = {id(one.handler) for one in view.swallows if one.subject.key == key}
+    return plan_by_text(view, swallow, attempt, [one for one in attempt.handlers if id(one) in same], awaited=awaited)
+
+
+def plan_by_text(
+    view: FunctionView, swallow: Swallow, attempt: ast.Try, back: Sequence[ast.ExceptHandler], *, awaited: bool
+) -> tuple[FixPlan | None, str]:
+    """The plan that sends the statements of a savepoint, with the clauses `back` rolling back to it first."""
     sender = _sender(view, swallow, attempt)
     if not sender:
         return None, "no cursor or connection in scope before the `try` is sure to send the savepoint"
-    same = {id(one.handler) for one in view.swallows if one.subject.key == key}
-    back = [handler for handler in attempt.handlers if id(handler) in same]
-    name = _name(view, attempt)
-    code = statement(sender, f"ROLLBACK TO SAVEPOINT {name}", awaited=awaited)
+    code = statement(sender, f"ROLLBACK TO SAVEPOINT {_name(view, attempt)}", awaited=awaited)
     clauses = [InsertFirst(Span.of(handler), f"{code}\n") for handler in back]
     return _by_text(view, attempt, sender, clauses, awaited=awaited), ""
 

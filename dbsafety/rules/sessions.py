@@ -5,10 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.scopes import BindKind
+from dbsafety.flow.graph import StepKind
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
+from dbsafety.typestate.ops import Op
 from dbsafety.typestate.parameters import argument_for, default_of
+from dbsafety.typestate.report import End, Swallow, last_statement
 from dbsafety.typestate.values import Function, Handle, Key, handles
 
 _POSTGRESQL = frozenset({"postgresql", "postgres", "psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"})
@@ -108,3 +112,36 @@ def _goes_on(caller: FunctionView, handle: Handle) -> bool:
 def _meets(caller: FunctionView, handle: Handle) -> bool:
     """Whether the caller sends something on a failed session that a called function has left behind."""
     return any(sight.node.state.by == -2 for sight in caller.follow(handle, handle.key).sights)
+
+
+def matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
+    """Whether harm follows a session's swallowed error: somebody can still use it, or the commit loses something."""
+    key = swallow.subject.key
+    if by_statement(view, swallow, end) and goes_on_after_errors(view.module):
+        return False
+    if end is End.FUNCTION:
+        if key.kind == "param":
+            return not handed_in(view, key.name) and used_by_callers(view, key.name)
+        if of_request(view, key):
+            return met_by_callers(view, swallow.subject.handle)
+        return key.kind != "attr" or bool(view.spellings(key))
+    if end is End.COMMIT:
+        last = last_statement(swallow.paths[end])
+        return swallow.dirty or last.kind is not StepKind.WITH_EXIT or not by_statement(view, swallow, end)
+    return True
+
+
+def by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:
+    """Whether a plain statement failed, not a flush or a commit: other databases than PostgreSQL go on after it."""
+    failing = swallow.fails.get(end)
+    node = failing.node if failing is not None else None
+    ops = view.frame.call(node).ops if isinstance(node, ast.Call) else ()
+    return any(op.key == swallow.subject.key and op.effect is Effect.EXECUTE and _takes_text(op, node) for op in ops)
+
+
+def _takes_text(op: Op, node: ast.AST | None) -> bool:
+    if op.handle.kind is HandleKind.CURSOR:
+        return True
+    method = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+    row = op.spec.handles[op.handle.kind].methods.get(method)
+    return row is not None and row.sql is not None

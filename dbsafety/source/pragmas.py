@@ -7,6 +7,7 @@ import re
 import tokenize
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import Enum
 
 from dbsafety.model.span import Span
@@ -15,8 +16,12 @@ from dbsafety.source.text import SourceText
 FILE_PRAGMA_LINES = 10
 """An `ignore-file` counts in this many lines from the top."""
 
-_MARKER = re.compile(r"dbsafety:|noqa|pylint:", re.IGNORECASE)
+_MARKER = re.compile(r"dbsafety|noqa|pylint:", re.IGNORECASE)
 _OWN = re.compile(r"#\s*dbsafety:\s*ignore(?P<file>-file)?\b\s*(?:\[(?P<codes>[^\]#]*)\])?(?P<reason>[^#]*)")
+_LIKE_OWN = re.compile(r"#\s*dbsafety(?:\s*:\s*|\s+|-)(?P<word>[a-z][\w-]*)(?P<reason>[^#]*)", re.IGNORECASE)
+_WORDS = ("allow", "disable", "disable-file", "ignore", "ignore-file", "noqa", "nolint", "off", "skip", "skip-file")
+"""Words by which a comment is meant to silence something, here or in other tools."""
+_CODE = re.compile(r"\bDBS[0-9]+", re.IGNORECASE)
 # flake8's own grammar: documentation "Selecting and Ignoring Violations", codes split at commas or blanks.
 _CODES = r"[A-Za-z]+[0-9]+(?:(?:\s*,\s*|\s+)[A-Za-z]+[0-9]+)*"
 _NOQA = re.compile(
@@ -40,7 +45,8 @@ class Pragma:
 
     `codes` are the words it names, as written; empty means that it names none (every finding of the line for NOQA,
     nothing for OWN). `codes_span` is where they stand, `span` the whole pragma from `#` to the end of its reason.
-    `whole_file` means that it speaks for the file, not for its line.
+    `whole_file` means that it speaks for the file, not for its line. An OWN comment that is meant as one and not
+    written so names no codes.
     """
 
     kind: PragmaKind
@@ -105,12 +111,12 @@ def _comments(text: SourceText) -> Iterator[tuple[int, int, str]]:
 
 def _read(text: SourceText, line: int, col: int, comment: str) -> Iterator[Pragma]:
     found = [
-        *((PragmaKind.OWN, match) for match in _OWN.finditer(comment)),
+        *((PragmaKind.OWN, match) for match in _own(comment)),
         *((PragmaKind.NOQA, match) for match in _NOQA.finditer(comment)),
         *((PragmaKind.PYLINT, match) for match in _PYLINT.finditer(comment)),
     ]
     for kind, match in sorted(found, key=lambda item: item[1].start()):
-        groups = match.groupdict()
+        groups: Mapping[str, str | None] = {"codes": None, **match.groupdict()}
         start = match.start("codes") if groups["codes"] is not None else match.end()
         end = match.end("codes") if groups["codes"] is not None else match.end()
         yield Pragma(
@@ -120,8 +126,32 @@ def _read(text: SourceText, line: int, col: int, comment: str) -> Iterator[Pragm
             _span(text, line, col + match.start(), col + match.end()),
             _span(text, line, col + start, col + end),
             (groups.get("reason") or "").strip(),
-            bool(groups.get("file")),
+            bool(groups.get("file")) or (groups.get("word") or "").lower().endswith("-file"),
         )
+
+
+def _own(comment: str) -> Iterator[re.Match[str]]:
+    """What is written as it must be, and what is meant so: another tool's word, no colon, a typing error."""
+    written = list(_OWN.finditer(comment))
+    yield from written
+    starts = {match.start() for match in written}
+    for match in _LIKE_OWN.finditer(comment):
+        if match.start() not in starts and _is_meant(match["word"].lower(), match["reason"].strip()):
+            yield match
+
+
+def _is_meant(word: str, rest: str) -> bool:
+    """Whether it is a suppression and no prose: a code in brackets, or a word for it before a code or alone."""
+    if rest[:1] in ("[", "(", "=") and _CODE.match(rest[1:].lstrip()):
+        return True
+    return bool(get_close_matches(word, _WORDS, n=1, cutoff=0.75)) and (
+        not rest or rest[0] in "[(=:" or _CODE.search(rest) is not None
+    )
+
+
+def codes_in(text: str) -> tuple[str, ...]:
+    """The codes of rules that a text names, as they are written in brackets."""
+    return tuple(dict.fromkeys(code.upper() for code in _CODE.findall(text)))
 
 
 def _span(text: SourceText, line: int, start: int, end: int) -> Span:

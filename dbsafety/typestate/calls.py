@@ -82,6 +82,8 @@ def _of_base(resolver: Evaluator, call: ast.Call, scope: Scope, name: str, base:
 
 def _called(resolver: Evaluator, call: ast.Call, scope: Scope, callee: Value) -> frozenset[Value]:
     match callee:
+        case External(dotted=dotted) if resolver.table.keeps(dotted):
+            return frozenset((callee,))
         case External(dotted=dotted):
             return _external(resolver, call, scope, dotted)
         case Function(info=info):
@@ -103,8 +105,6 @@ def _external(resolver: Evaluator, call: ast.Call, scope: Scope, dotted: str) ->
     if constructor is not None:
         spec, made = constructor
         return frozenset((allocate.opened(resolver, call, scope, spec, made.kind, made),))
-    if resolver.table.keeps(dotted):
-        return frozenset((External(dotted),))
     kind = _MANAGERS.get(dotted)
     if kind is not None:
         inner = resolver.evaluate(call.args[0], scope) if call.args and kind is not ManagerKind.SUPPRESS else EMPTY

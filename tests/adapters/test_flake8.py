@@ -100,7 +100,7 @@ def test_the_least_confidence_wins_over_the_configuration(tmp_path: Path) -> Non
 
 
 def test_source_roots_start_at_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, app__m=NO_TIMEOUT)
+    write(tmp_path, app__m=NO_TIMEOUT, lib__n="")
     (tmp_path / "pyproject.toml").write_text("[tool.dbsafety]\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "app")
     engine = Engine(overrides=overrides(["lib", "app"], None))
@@ -113,6 +113,7 @@ def test_source_roots_start_at_the_project_root(tmp_path: Path, monkeypatch: pyt
     [
         ("selct = []", "pyproject.toml:2: unknown setting 'selct'; did you mean 'select'?"),
         ('ignore = ["DBS299"]', "pyproject.toml:2: ignore: no rule has the code 'DBS299'"),
+        ('source-roots = [\n  "sorce",\n]', "pyproject.toml:3: source-roots: "),
     ],
 )
 def test_a_wrong_configuration_ends_the_run_with_one_line(settings: str, reason: str, tmp_path: Path) -> None:

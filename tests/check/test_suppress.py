@@ -163,8 +163,19 @@ def test_comments_that_are_not_judged(source: str, ran: frozenset[str]) -> None:
         ),
         ("x = 1  # dbsafety: ignore[DBS1]", "no rule has the code 'DBS1'"),
         ("x = 1  # noqa: DBS999", "no rule has the code 'DBS999'"),
-        ("x = 1  # dbsafety: ignore", "the comment names no code and silences nothing; write `ignore[CODE]`"),
-        ("x = 1  # dbsafety: ignore-file", "the comment names no code and silences nothing; write `ignore[CODE]`"),
+        ("x = 1  # dbsafety: ignore", "`# dbsafety: ignore` silences nothing; write `# dbsafety: ignore[CODE]`"),
+        (
+            "x = 1  # dbsafety: ignore-file",
+            "`# dbsafety: ignore-file` silences nothing; write `# dbsafety: ignore-file[CODE]`",
+        ),
+        (
+            "x = 1  # dbsafety: ignore DBS101, dbs102 why",
+            "`# dbsafety: ignore DBS101, dbs102 why` silences nothing; write `# dbsafety: ignore[DBS101, DBS102]`",
+        ),
+        (
+            "x = 1  # dbsafety: disable[DBS101]  # noqa: E501",
+            "`# dbsafety: disable[DBS101]` silences nothing; write `# dbsafety: ignore[DBS101]`",
+        ),
     ],
 )
 def test_unknown_code(source: str, message: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy
+import sqlalchemy.orm
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import ConnectionDoesNotExist
@@ -349,3 +350,19 @@ def test_an_exhausted_pool_says_what_the_table_says(module: str, driver: str) ->
 @pytest.mark.parametrize("spec", [spec for spec in FULL_TABLE.drivers if spec.connect_keyword], ids=lambda s: s.name)
 def test_the_limit_to_opening_is_a_keyword_of_connect(spec: DriverSpec) -> None:
     assert spec.connect_keyword in spec.constructors[f"{spec.name}.connect"].keywords
+
+
+@pytest.mark.parametrize("name", sorted(next(s for s in FULL_TABLE.drivers if s.name == "sqlalchemy").translates))
+def test_a_session_raises_the_class_of_the_table_instead_of_the_drivers(name: str) -> None:
+    layer = next(spec for spec in FULL_TABLE.drivers if spec.name == "sqlalchemy")
+
+    def fail(*_: object) -> None:
+        raise getattr(sqlite3, name)("from the driver")
+
+    engine = sqlalchemy.create_engine("sqlite://")
+    sqlalchemy.event.listen(engine, "do_execute", fail)
+    with sqlalchemy.orm.Session(engine) as session, pytest.raises(sqlalchemy.exc.DBAPIError) as caught:
+        session.execute(sqlalchemy.text("SELECT 1"))
+    assert f"{type(caught.value).__module__}.{type(caught.value).__name__}" == layer.translates[name]
+    assert isinstance(caught.value.orig, getattr(sqlite3, name))
+    assert not isinstance(caught.value, sqlite3.Error)

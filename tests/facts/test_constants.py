@@ -137,3 +137,12 @@ def test_the_text_of_a_name_is_what_it_is_bound_to_where_it_stands() -> None:
         "SELECT 2 {}",
         "SELECT 2 {}",
     ]
+
+
+def test_a_chain_of_conditional_changes_of_one_name_takes_bounded_work() -> None:
+    steps = "\n".join(f'    if name == {number}:\n        text = text.replace("a", "b")' for number in range(60))
+    index = gather(ast.parse(f"def run(name, text):\n{steps}\n    use(text)"), "m.py", "m")
+    calls = [(call, info.scope) for info in index.functions for call in info.calls]
+    use, scope = max(calls, key=lambda pair: pair[0].lineno)
+
+    assert text_of(use.args[0], scope) is None

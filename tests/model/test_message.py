@@ -60,6 +60,6 @@ def test_a_statement_is_closed_again_behind_the_cut(code: str, cut: str) -> None
 
 
 def test_words_alone_are_never_cut() -> None:
-    words = "it is wrong " * 20
+    words = "it is wrong, " * 20 + "again"
 
     assert Message(words).headline == words

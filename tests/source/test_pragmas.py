@@ -35,6 +35,42 @@ def test_own_form(comment: str, codes: tuple[str, ...], reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("comment", "reason", "whole_file"),
+    [
+        ("# dbsafety: disable[DBS101]", "[DBS101]", False),
+        ("# dbsafety: disable=DBS101", "=DBS101", False),
+        ("# dbsafety: mute(DBS101)", "(DBS101)", False),
+        ("# dbsafety: ingore[DBS101]", "[DBS101]", False),
+        ("# DBSafety: Ignore[DBS101]", "[DBS101]", False),
+        ("# dbsafety ignore[DBS101]", "[DBS101]", False),
+        ("# dbsafety-ignore: DBS101", ": DBS101", False),
+        ("# dbsafety: allow dbs101 here", "dbs101 here", False),
+        ("# dbsafety: off", "", False),
+        ("# dbsafety: skip-file", "", True),
+    ],
+)
+def test_what_is_meant_as_the_own_form_names_no_code(comment: str, reason: str, whole_file: bool) -> None:
+    pragma = one(comment)
+
+    assert (pragma.kind, pragma.codes, pragma.reason) == (PragmaKind.OWN, (), reason)
+    assert pragma.whole_file is whole_file
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "# dbsafety: see DBS101 for the reason",
+        "# dbsafety: this is checked by hand",
+        "# dbsafety off the shelf",
+        "# dbsafety",
+        "# the tool is dbsafety: ignore[DBS101]",
+    ],
+)
+def test_prose_about_dbsafety_is_no_suppression(comment: str) -> None:
+    assert pragmas(f"x = 1  {comment}\n") == ()
+
+
+@pytest.mark.parametrize(
     ("comment", "codes"),
     [
         ("# noqa", ()),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, cast
 from uuid import UUID, uuid4
 
@@ -32,6 +29,7 @@ from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.ops.embedded import EmbeddedError
 from dbsafety_runtime.ops.settings import SettingsError, describe
 from dbsafety_runtime.ops.settings import load as load_settings
+from dbsafety_runtime.ops.signals import stop_on_signals
 from dbsafety_runtime.storage import migrate as migrations
 from dbsafety_runtime.storage.errors import Rejected, SchemaMismatch, StorageBug, StorageFault
 from dbsafety_runtime.storage.pg import wait_for_server
@@ -97,22 +95,8 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_i
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
         worker = Worker(target, options, handlers)
-        _stop_on_signals(worker.stop)
+        stop_on_signals(worker.stop)  # leases do the rest
         return worker.run()
-
-
-def _stop_on_signals(stop: Callable[[], None]) -> None:
-    """SIGTERM and SIGINT drain; the second one ends the process at once, leases do the rest."""
-    seen: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if seen:
-            os._exit(128 + number)
-        seen.append(number)
-        stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
 
 
 def _at(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Any, Final, cast
 
 import click
 
 from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.ops.settings import SettingsError, load
+from dbsafety_runtime.ops.signals import stop_on_signals
 from dbsafety_runtime.orchestrator import demo as demonstration
 from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import detectors_of, manager_of, orchestrator_of
@@ -32,12 +30,15 @@ from dbsafety_runtime.storage.errors import SchemaMismatch, StorageFault
 USER_ERRORS: Final = (
     SettingsError, ManagerError, AlreadyRunning, SchemaMismatch, StorageFault, operator.Refused, OSError,
 )  # fmt: skip
+TASK: Final = click.argument("task", type=int)
+SERVICE: Final = click.argument("target", required=False)
+JSON: Final = click.option("--json", "as_json", is_flag=True)
 REPORT: Final = click.option(
     "--out", type=click.Path(path_type=Path), default=Path("orchestrator-report.html"), show_default=True
 )
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Function = Callable[..., "int | None"]
+Decorator = Callable[..., Any]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,27 +52,26 @@ def cli(context: click.Context, config: Path | None, state: Path | None, log_for
     log.configure(log_format)
 
 
-@contextmanager
-def _store(settings: OrchestratorSettings) -> Iterator[IncidentStore]:
-    if not settings.database.exists():
-        raise SettingsError(f"{settings.database}: there is no such database; `run` creates it")
-    store = IncidentStore.init_database(settings.database)
-    try:
-        yield store
-    finally:
-        store.close_store()
+def on_store(*parameters: Decorator, name: str | None = None) -> Decorator:
+    """Make a function a command with these parameters, which works on the store of the state directory."""
 
+    def decorate(function: Function) -> Function:
+        @click.pass_obj
+        @wraps(function)
+        def work(settings: OrchestratorSettings, /, **values: object) -> int | None:
+            if not settings.database.exists():
+                raise SettingsError(f"{settings.database}: there is no such database; `run` creates it")
+            store = IncidentStore.init_database(settings.database)
+            try:
+                return function(store, **values)
+            finally:
+                store.close_store()
 
-def on_store(command: Callable[Concatenate[IncidentStore, P], T]) -> Callable[P, T]:
-    """Give a command the store of the state directory."""
+        for parameter in reversed(parameters):
+            work = parameter(work)
+        return cli.command(name)(work)
 
-    @click.pass_obj
-    @wraps(command)
-    def run(settings: OrchestratorSettings, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with _store(settings) as store:
-            return command(store, *args, **kwargs)
-
-    return run
+    return decorate
 
 
 @cli.command()
@@ -81,14 +81,7 @@ def run(settings: OrchestratorSettings) -> None:
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
     work = orchestrator_of(settings)
-
-    def on_signal(number: int, _frame: object) -> None:
-        if work.stop.is_set():
-            os._exit(128 + number)
-        work.stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    stop_on_signals(work.stop.set)
     work.run()
 
 
@@ -105,9 +98,7 @@ def scan(settings: OrchestratorSettings) -> int:
     return 2 if failed else int(bool(issues))
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
-@on_store
+@on_store(JSON)
 def status(store: IncidentStore, as_json: bool) -> None:
     """Print the open tasks and how many are in each state."""
     counts, paused = store.counts(), store.paused()
@@ -122,19 +113,16 @@ def status(store: IncidentStore, as_json: bool) -> None:
         click.echo(page("status.txt", counts=counts, paused=paused, tasks=tasks, now=store.clock()))
 
 
-@cli.command()
-@click.argument("task", type=int)
-@on_store
+@on_store(TASK)
 def explain(store: IncidentStore, task: int) -> None:
     """Print everything that was seen and done about a task, and why."""
     click.echo("\n".join(operator.explain(store, task)))
 
 
-@cli.command()
-@click.argument("service")
-@click.argument("message")
-@click.option("--type", "kind", default="service_failure", show_default=True, help="Kind of issue.")
-@on_store
+@on_store(
+    click.argument("service"), click.argument("message"),
+    click.option("--type", "kind", default="service_failure", show_default=True, help="Kind of issue."),
+)  # fmt: skip
 def enqueue(store: IncidentStore, service: str, message: str, kind: str) -> None:
     """Hand in an issue that somebody else has seen; prints its task, and whether that was open already."""
     issue = Issue(kind, "operator", service, message)
@@ -142,9 +130,7 @@ def enqueue(store: IncidentStore, service: str, message: str, kind: str) -> None
     click.echo(f"{store.create_task(issue)} {'existing' if known else 'new'}")
 
 
-@cli.command(name="reset-stuck")
-@click.option("--dry-run", is_flag=True, help="Only print them.")
-@on_store
+@on_store(click.option("--dry-run", is_flag=True, help="Only print them."))
 def reset_stuck(store: IncidentStore, dry_run: bool) -> None:
     """Free the tasks a dead orchestrator has held; refused while one runs, which frees its own at its start."""
     with state_lock(store.db.path.parent):
@@ -152,74 +138,57 @@ def reset_stuck(store: IncidentStore, dry_run: bool) -> None:
             click.echo(f"task {number} {'is stuck' if dry_run else 'freed'}")
 
 
-@cli.command()
-@click.argument("task", type=int)
-@on_store
+@on_store(TASK)
 def approve(store: IncidentStore, task: int) -> None:
     """Let the proposed plan of an escalated task be carried out."""
     operator.approve(store, task)
     click.echo(f"task {task} approved")
 
 
-@cli.command()
-@click.argument("task", type=int)
-@click.option("--reason", default="no action needed", show_default=True)
-@on_store
+@on_store(TASK, click.option("--reason", default="no action needed", show_default=True))
 def reject(store: IncidentStore, task: int, reason: str) -> None:
     """Close a task without doing anything."""
     operator.reject(store, task, reason)
     click.echo(f"task {task} closed")
 
 
-@cli.command()
-@click.argument("target", required=False)
-@on_store
+@on_store(SERVICE)
 def pause(store: IncidentStore, target: str | None) -> None:
     """Repair nothing, or nothing of one service, until `resume`; detection goes on."""
     operator.pause(store, target, on=True)
     click.echo(f"paused: {target or 'everything'}")
 
 
-@cli.command()
-@click.argument("target", required=False)
-@on_store
+@on_store(SERVICE)
 def resume(store: IncidentStore, target: str | None) -> None:
     """Repair again."""
     operator.pause(store, target, on=False)
     click.echo(f"resumed: {target or 'everything'}")
 
 
-@cli.command()
-@click.option("--json", "as_json", is_flag=True)
-@click.pass_obj
-def health(settings: OrchestratorSettings, as_json: bool) -> int:
+@on_store(JSON)
+def health(store: IncidentStore, as_json: bool) -> int:
     """Exit with 0 when healthy, 1 when degraded, 2 when down."""
-    with _store(settings) as store:
-        found = examine(store, settings)
+    found = examine(store, click.get_current_context().obj)
     click.echo(json.dumps({"code": found.code, "reasons": found.reasons}) if as_json else found.line())
     return found.code
 
 
-@cli.command(name="report")
-@REPORT
-@on_store
+@on_store(REPORT, name="report")
 def report_command(store: IncidentStore, out: Path) -> None:
     """Write the figures as one HTML page that opens without a network."""
     out.write_text(report.build(store), encoding="utf-8")
     click.echo(str(out))
 
 
-@cli.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@on_store
+@on_store(click.argument("target", type=click.Path(path_type=Path)))
 def backup(store: IncidentStore, target: Path) -> None:
     """Copy the database while it is in use."""
     store.db.backup(target)
     click.echo(str(target))
 
 
-@cli.command(name="verify-audit")
-@on_store
+@on_store()
 def verify_audit(store: IncidentStore) -> int:
     """Check the hash chain of the history; 1 and the rows when one was removed or edited."""
     count, problems = ledger.verify(store.db)

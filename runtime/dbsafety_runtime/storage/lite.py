@@ -1,9 +1,10 @@
 """SQLite storage: one writer thread with group commit, query-only readers per thread, failures classified once.
 
-Callers hand the writer a function; all functions that wait are run in one BEGIN IMMEDIATE ... COMMIT, each in a
-savepoint of its own, and a caller returns after the commit. No other connection of the process ever writes. Those just
-served are about to ask again, so the writer waits for them, no longer than a commit takes: one commit for all costs
-little more than one for half of them.
+Callers hand the writer a function; all functions that wait are run in one BEGIN IMMEDIATE ... COMMIT, and a caller
+returns after the commit. When one of them fails, all of it is undone and run again with a savepoint for each caller:
+that costs a failing group a second run, and all the others nothing. No other connection of the process ever writes.
+Those just served are about to ask again, so the writer waits for them, no longer than a commit takes: one commit for
+all costs little more than one for half of them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import Any, Concatenate, Final, Literal, ParamSpec, Protocol, TypeVa
 from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.storage.errors import Retryable, SchemaMismatch, StorageBug, StorageFault
-from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, migrations, statements
-from dbsafety_runtime.storage.litetx import LiteTx, Row, Savepoint, Ticket, abandon, classified, hand_back
+from dbsafety_runtime.storage.litefile import Schema, Turnstile, create, statements
+from dbsafety_runtime.storage.litetx import LiteTx, Part, Row, Spoiled, Ticket, abandon, classified, hand_back
+from dbsafety_runtime.storage.scripts import known
 
 BUSY_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
@@ -127,15 +129,14 @@ class LiteStore:
                 abandon(conn)
 
     def _migrate(self, tx: LiteTx, schema: Schema) -> None:
-        known = migrations(schema)
+        migrations = known(f"lite/{schema}")
         (version,) = tx.execute("PRAGMA user_version")[0]
-        if version > known[-1][0]:
-            raise SchemaMismatch(f"{self.path} has schema {version}, this program knows {known[-1][0]}")
-        for number, script in known:
-            if number > version:
-                for statement in statements(script):
-                    tx.execute(statement)
-                tx.execute(f"PRAGMA user_version = {number}")
+        if version > migrations[-1].version:
+            raise SchemaMismatch(f"{self.path} has schema {version}, this program knows {migrations[-1].version}")
+        for migration in migrations[version:]:  # their numbers leave no gap
+            for statement in statements(migration.sql):
+                tx.execute(statement)
+            tx.execute(f"PRAGMA user_version = {migration.version}")
 
     def write(self, work: Callable[[LiteTx], T]) -> T:
         """Run `work` in the writer's next transaction and return its result after the commit.
@@ -245,20 +246,22 @@ class LiteStore:
             spent, crowd = time.monotonic() - started, len(group) + len(self._pending)
             hand_back(group)
 
-    def _commit(self, conn: sqlite3.Connection, group: list[Ticket[Any]]) -> bool:
-        """Commit a group; return False when the connection should be replaced."""
+    def _commit(self, conn: sqlite3.Connection, group: list[Ticket[Any]], *, apart: bool = False) -> bool:
+        """Commit a group, `apart` with savepoints; return False when the connection should be replaced."""
         self._turnstile.enter()
         _writer.busy = True
         tx = self._local.tx = LiteTx(conn)
         try:
             self._retried(lambda: tx.execute("BEGIN IMMEDIATE"))
             for ticket in group:
-                with Savepoint(tx, ticket):
+                with Part(tx, ticket, apart=apart):
                     ticket.value = ticket.work(tx)
             tx.settle()
             reach("lite_before_commit")
             tx.execute("COMMIT")
             reach("lite_after_commit")
+        except Spoiled:
+            fault = None
         except (StorageFault, sqlite3.Error) as error:
             fault = error if isinstance(error, StorageFault) else classified(error)
         else:
@@ -269,8 +272,13 @@ class LiteStore:
             self._turnstile.leave()
         return self._failed(conn, group, fault)
 
-    def _failed(self, conn: sqlite3.Connection, group: list[Ticket[Any]], fault: StorageFault) -> bool:
-        """Nothing of the group was stored: run its callers one by one, or tell a lone caller what happened."""
+    def _failed(self, conn: sqlite3.Connection, group: list[Ticket[Any]], fault: StorageFault | None) -> bool:
+        """Nothing of the group was stored, without a `fault` of ours because of a caller, who knows it if it is alone.
+
+        Otherwise the callers are run again: apart, or one by one when their commit failed for a lasting reason.
+        """
+        if fault is None:
+            return len(group) == 1 or self._commit(conn, group, apart=True)
         if len(group) > 1 and not isinstance(fault, Retryable):
             sound = [self._commit(conn, [ticket]) for ticket in group]
             return all(sound)

@@ -8,7 +8,6 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Final, Literal
 
@@ -19,7 +18,6 @@ from dbsafety_runtime.storage.errors import StorageBug
 NETWORK: Final = re.compile(
     r"nfs\d?|cifs|smb\w*|9p|ceph|afs|lustre|gluster\w*|ncpfs|fuse\.(sshfs|s3fs|rclone|gluster\w*)"
 )
-FILE_NAME: Final = re.compile(r"(\d{4})_\w+\.sql")
 
 Schema = Literal["tasks", "knowledge"]
 
@@ -37,13 +35,6 @@ def create(path: Path) -> None:
     if NETWORK.fullmatch(kind):
         raise StorageBug(f"{path}: SQLite's locks do not work on a network file system ({kind})")
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
-def migrations(schema: Schema) -> list[tuple[int, str]]:
-    """Return the numbered scripts of a schema, in order."""
-    folder = resources.files("dbsafety_runtime.storage.sql").joinpath("lite").joinpath(schema)
-    found = [(FILE_NAME.fullmatch(entry.name), entry.read_text(encoding="utf-8")) for entry in folder.iterdir()]
-    return sorted((int(name[1]), text) for name, text in found if name)
 
 
 def statements(script: str) -> Iterator[str]:

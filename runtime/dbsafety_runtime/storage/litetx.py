@@ -1,4 +1,4 @@
-"""Statements, savepoints and waiting callers of the SQLite store."""
+"""Statements, callers that wait and their savepoints, for the SQLite store."""
 
 from __future__ import annotations
 
@@ -103,29 +103,36 @@ def hand_back(group: Sequence[Ticket[Any]]) -> None:
         group[0].finish()
 
 
-class Savepoint:
-    """One caller's part of a group: its failure is undone and kept for the caller, the group goes on."""
+class Spoiled(Exception):
+    """A caller failed and had no savepoint to go back to: nothing of its group can be kept as it is."""
 
-    __slots__ = ("_late", "_ticket", "_tx")
 
-    def __init__(self, tx: LiteTx, ticket: Ticket[Any]) -> None:
-        self._tx, self._ticket, self._late = tx, ticket, len(tx.late)
+class Part:
+    """One caller's part of a group, whose failure is kept for it: `apart` it is undone alone, else all is spoiled."""
+
+    __slots__ = ("_apart", "_late", "_ticket", "_tx")
+
+    def __init__(self, tx: LiteTx, ticket: Ticket[Any], *, apart: bool) -> None:
+        self._tx, self._ticket, self._apart, self._late = tx, ticket, apart, len(tx.late)
 
     def __enter__(self) -> None:
         self._ticket.error = None
-        self._tx.conn.execute("SAVEPOINT caller")
+        if self._apart:
+            self._tx.conn.execute("SAVEPOINT caller")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        conn = self._tx.conn
+        conn, self._ticket.error = self._tx.conn, error
         if error is not None:
-            self._ticket.error = error
             if not conn.in_transaction:  # SQLite itself rolled back all of it, as it may after SQLITE_FULL
                 raise error if isinstance(error, StorageFault) else StorageBug(f"the transaction ended: {error}")
+            if not self._apart:
+                raise Spoiled from error
             conn.execute("ROLLBACK TO caller")
             del self._tx.late[self._late :]
-        conn.execute("RELEASE caller")
+        if self._apart:
+            conn.execute("RELEASE caller")
         return True
 
 

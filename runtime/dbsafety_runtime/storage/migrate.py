@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from typing import Final
 
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.storage.errors import SchemaMismatch, StorageFault
+from dbsafety_runtime.storage.scripts import Migration, known
 from dbsafety_runtime.storage.uow import Store, Transaction
 
-FOLDER: Final = "dbsafety_runtime.storage.sql"
-FILE_NAME: Final = re.compile(r"(\d{4})_(\w+)\.sql")
-OLDEST_READER: Final = re.compile(r"^-- oldest-reader: (\d+)$", re.MULTILINE)
 LOCK: Final = "SELECT pg_advisory_xact_lock(7236, 1)"
 TABLE_EXISTS: Final = "SELECT to_regclass('schema_migration') IS NOT NULL"
 CREATE_TABLE: Final = """
@@ -25,33 +19,6 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 APPLIED: Final = "SELECT version, checksum, oldest_reader FROM schema_migration ORDER BY version"
 RECORD: Final = "INSERT INTO schema_migration (version, name, checksum, oldest_reader) VALUES (%s, %s, %s, %s)"
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One file: its number, name and text, and the oldest program version that can live with its result."""
-
-    version: int
-    name: str
-    sql: str
-    oldest_reader: int
-
-    @property
-    def checksum(self) -> str:
-        """SHA-256 of the text."""
-        return hashlib.sha256(self.sql.encode()).hexdigest()
-
-
-def known(engine: str = "pg") -> tuple[Migration, ...]:
-    """Return the shipped migrations of an engine (`pg`), in order."""
-    found = []
-    for entry in resources.files(FOLDER).joinpath(engine).iterdir():
-        match = FILE_NAME.fullmatch(entry.name)
-        if match:
-            sql = entry.read_text(encoding="utf-8")
-            reader = OLDEST_READER.search(sql)
-            found.append(Migration(int(match[1]), match[2], sql, int(reader[1]) if reader else int(match[1])))
-    return tuple(sorted(found, key=lambda migration: migration.version))
 
 
 def _compare(tx: Transaction, migrations: tuple[Migration, ...]) -> int:

@@ -11,6 +11,10 @@ LONG = ("ALTER TABLE item ALTER COLUMN name TYPE varchar(1)",)
 A = ("INSERT INTO item VALUES ('a')",)
 LOG = "stored('SELECT text FROM log')"
 LOST = "then: []"
+SEVEN = ("INSERT INTO line VALUES (0, 7)",)
+LINES = "stored('SELECT * FROM line ORDER BY 2')"
+ORDERS = "stored('SELECT id FROM orders ORDER BY 1')"
+ORDER = "then: [(1,)]"
 SILENT = "commits an aborted transaction"
 
 PAIRS = (
@@ -62,15 +66,19 @@ PAIRS = (
     Pair(
         "fix_sqlite",
         "sqlite3",
-        ("CREATE TABLE orders (id)", "CREATE TABLE line (orders, item UNIQUE)"),
+        ("CREATE TABLE orders (id)", "CREATE TABLE line (orders, item UNIQUE)", "CREATE TABLE log (text)"),
         (
+            Call("kept", "kept(conn, 1, [(1, 6), (1, 7)])", "(1, 6)", breaks=SEVEN, then=LINES),
+            Call("after_more_work", "after_more_work(conn, 1, [(1, 6), (1, 7)])", "(1, 6)", breaks=SEVEN, then=LINES),
+            Call("moved", "moved(conn, 1, 7)", ORDER, breaks=SEVEN, then=ORDERS),
             Call(
-                "moved",
-                "moved(conn, 1, [(1, 7)])",
-                "then: [(1,)]",
-                breaks=("INSERT INTO line VALUES (0, 7)",),
-                then="stored('SELECT id FROM orders')",
+                "kept_from_the_turn_before",
+                "kept_from_the_turn_before(conn, [(1, 7), (2, 8)])",
+                "then: [(1,), (2,)]",
+                breaks=SEVEN,
+                then=ORDERS,
             ),
+            Call("handler_works_on", "handler_works_on(conn, 1, 7)", ORDER, breaks=SEVEN, then=ORDERS),
         ),
     ),
 )

@@ -351,7 +351,7 @@ def test_a_driver_failure_outside_any_caller_reaches_the_callers_and_the_writer_
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("dbsafety_runtime.storage.litetx.Savepoint.__enter__", broken)
+        patched.setattr("dbsafety_runtime.storage.litetx.Part.__enter__", broken)
         with pytest.raises(StorageFault, match="disk I/O error"):
             lite.write(put("a"))
     lite.write(put("b"))

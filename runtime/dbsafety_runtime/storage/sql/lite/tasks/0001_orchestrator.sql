@@ -20,13 +20,14 @@ CREATE INDEX due ON tasks (next_at) WHERE status NOT IN ('resolved', 'closed');
 CREATE INDEX ended ON tasks (issue_hash, id) WHERE status IN ('resolved', 'closed');
 
 CREATE TRIGGER legal_transition BEFORE UPDATE OF status ON tasks
-WHEN OLD.status <> NEW.status AND OLD.status || '>' || NEW.status NOT IN (
-  'detected>suppressed', 'detected>diagnosing', 'detected>resolved', 'detected>closed', 'detected>escalated',
-  'suppressed>detected', 'suppressed>resolved', 'suppressed>closed',
-  'diagnosing>fixing', 'diagnosing>suppressed', 'diagnosing>escalated', 'diagnosing>resolved', 'diagnosing>closed',
-  'fixing>verifying', 'fixing>diagnosing', 'fixing>escalated', 'fixing>closed',
-  'verifying>resolved', 'verifying>diagnosing', 'verifying>escalated', 'verifying>closed',
-  'escalated>fixing', 'escalated>resolved', 'escalated>closed', 'escalated>diagnosing')
+WHEN OLD.status <> NEW.status AND instr(CASE OLD.status
+  WHEN 'detected' THEN 'suppressed diagnosing escalated resolved closed'
+  WHEN 'suppressed' THEN 'detected resolved closed'
+  WHEN 'diagnosing' THEN 'suppressed fixing escalated resolved closed'
+  WHEN 'fixing' THEN 'verifying diagnosing escalated closed'
+  WHEN 'verifying' THEN 'diagnosing escalated resolved closed'
+  WHEN 'escalated' THEN 'fixing diagnosing resolved closed'
+  ELSE '' END, NEW.status) = 0
 BEGIN SELECT RAISE(ABORT, 'illegal transition of a task'); END;
 
 CREATE TABLE task_history (
