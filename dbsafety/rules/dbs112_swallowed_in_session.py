@@ -62,7 +62,7 @@ where no name in scope is sure to be the session, and none for the wrong class: 
 
 ## Limits
 A failed `execute()` or query leaves the transaction unusable on PostgreSQL, not on every database: such findings have
-medium confidence; low, when the session also belongs to a caller who is not known or the module names no PostgreSQL;
+medium confidence; low, when the session also belongs to whoever passed it in and the module names no PostgreSQL;
 and there is none in a module that speaks only of other databases. A rollback made by a framework after the request is
 seen for `Depends` and Flask-SQLAlchemy alone. The wrong class is not looked for in a module that works with the driver
 itself, nor where another clause of the `try` may catch the right one.
@@ -78,7 +78,7 @@ from dbsafety.rules.foreign import Passed, passed_by
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import by_statement, has_callers, matters, speaks_of_postgresql
+from dbsafety.rules.sessions import by_statement, has_callers, is_given, matters, speaks_of_postgresql
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.report import End, Swallow, last_statement
@@ -140,9 +140,11 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
     failing = swallow.fails.get(end)
     plan, refusal = plan_rollback(view, swallow)
     confidence = view.confidence(swallow)
-    lent = end is End.FUNCTION and swallow.subject.key.kind == "param"
+    key = swallow.subject.key
+    lent = end is End.FUNCTION and is_given(view, key)
+    known = speaks_of_postgresql(view.module) and (key.kind != "param" or has_callers(view))
     stated = by_statement(view, swallow, end)
-    if lent and stated and not (speaks_of_postgresql(view.module) and has_callers(view)):
+    if lent and stated and not known:
         confidence = Confidence.LOW
     elif lent or stated:
         confidence = confidence.at_most(Confidence.MEDIUM)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import Effect, HandleKind
-from dbsafety.facts.scopes import BindKind
+from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.flow.graph import StepKind
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
@@ -22,6 +23,10 @@ _OTHERS = frozenset(
         *("aiosqlite", "sqlite", "sqlite3", "cx_oracle", "oracle", "oracledb", "mssql", "pymssql", "pyodbc"),
     }
 )
+_OF_POSTGRESQL = re.compile(
+    r"\bpg_[a-z]\w*\s*\(|\bpg_(?:catalog|class|stat\w*|tables|type)\b|::(?:jsonb?|reg\w+|text|uuid)\b"
+)
+"""Functions, catalogues and casts that only PostgreSQL has."""
 
 
 def goes_on_after_errors(module: ModuleView) -> bool:
@@ -45,6 +50,7 @@ def databases_of(module: ModuleView) -> frozenset[str]:
             scheme, separator, _ = node.value.lower().partition("://")
             words.update(scheme.split("+") if separator else ())
             words.update({"sqlite"} if "sqlite_master" in node.value.lower() else ())
+            words.update({"postgresql"} if _OF_POSTGRESQL.search(node.value) else ())
     return frozenset(words & (_POSTGRESQL | _OTHERS))
 
 
@@ -53,6 +59,22 @@ def handed_in(view: FunctionView, name: str) -> bool:
     parts = [default_of(view.info, name), *(a.annotation for a in view.info.parameters if a.arg == name)]
     calls = (node for part in parts if part is not None for node in ast.walk(part) if isinstance(node, ast.Call))
     return any(ast.unparse(call.func).rpartition(".")[2] == "Depends" for call in calls)
+
+
+def is_given(view: FunctionView, key: Key) -> bool:
+    """Whether somebody else made the session: it is a parameter, or the instance keeps what it was given."""
+    owners = (cls for cls in view.info.module.classes if key.kind == "attr" and cls.key == key.owner)
+    bindings = [binding for cls in owners for binding in cls.attributes.get(key.name, ())]
+    return key.kind == "param" or (bool(bindings) and all(map(_is_of_parameter, bindings)))
+
+
+def _is_of_parameter(binding: Binding) -> bool:
+    function, value = binding.scope.function, binding.value
+    return (
+        function is not None
+        and isinstance(value, ast.Name)
+        and value.id in [argument.arg for argument in function.parameters]
+    )
 
 
 def has_callers(view: FunctionView) -> bool:
