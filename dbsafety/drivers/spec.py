@@ -39,6 +39,8 @@ class Effect(Enum):
     """Sends several statements after committing pending work (sqlite3 `executescript`, fact C8a)."""
     FETCH = "fetch"
     """Reads rows already asked for; its errors are client-side and do not abort (fact B15)."""
+    ASK = "ask"
+    """Sends a SELECT that the library has built: seen in a failed transaction, but not expected to fail by itself."""
     COMMIT = "commit"
     ROLLBACK = "rollback"
     CLOSE = "close"

@@ -91,7 +91,7 @@ QUERY = HandleSpec(
     kind=HandleKind.CURSOR,
     classes=("sqlalchemy.orm.Query",),
     methods={
-        **methods(EXECUTE, "all count first get one one_or_none scalar value values"),
+        **methods(MethodSpec(Effect.ASK), "all count first get one one_or_none scalar value values"),
         **methods(MethodSpec(Effect.EXECUTE, writes=True), "delete update"),
         **methods(
             MethodSpec(Effect.NEUTRAL, returns_self=True),

@@ -91,6 +91,8 @@ def perform(spec: DriverSpec, effect: Effect, state: State, statement: Statement
     match effect:
         case Effect.EXECUTE:
             return _execute(spec, state, statement)
+        case Effect.ASK:
+            return _ask(state)
         case Effect.SCRIPT:
             return _script(spec, state, statement)
         case Effect.COMMIT:
@@ -128,6 +130,14 @@ def _execute(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
     if verb is Verb.BEGIN and state.tx is Tx.IDLE:
         return Outcome((_open(state),), ((Raised.DB, state),))
     return _aborting(state, verb) if spec.aborts else _locking(spec, state, statement)
+
+
+def _ask(state: State) -> Outcome:
+    """A SELECT of the library's making, in a failed transaction refused like any other."""
+    if state.tx is Tx.FAILED:
+        return Outcome((), ((Raised.DB, state),), Seen.STATEMENT)
+    after = state if state.auto else _open(state)
+    return Outcome((after,), ((Raised.DB, after),))
 
 
 def _script(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
