@@ -91,14 +91,12 @@ def perform(spec: DriverSpec, effect: Effect, state: State, statement: Statement
     match effect:
         case Effect.EXECUTE:
             return _execute(spec, state, statement)
-        case Effect.ASK:
-            return _ask(state)
         case Effect.SCRIPT:
             return _script(spec, state, statement)
         case Effect.COMMIT:
             return _commit(spec, state)
-        case Effect.ROLLBACK:
-            return _rollback(state)
+        case Effect.ROLLBACK | Effect.ASK:
+            return _ALIKE[effect](state)
         case Effect.CLOSE | Effect.RELEASE:
             return Outcome((State(Tx.CLOSED, state.auto),))
         case Effect.BEGIN:
@@ -215,3 +213,7 @@ def leave(spec: DriverSpec, effect: Effect, state: State, *, closes: bool) -> Ou
 
 def _closed(raised: Iterable[tuple[Raised, State]]) -> tuple[tuple[Raised, State], ...]:
     return tuple((kind, state._replace(tx=Tx.CLOSED)) for kind, state in raised)
+
+
+_ALIKE = {Effect.ROLLBACK: _rollback, Effect.ASK: _ask}
+"""What does the same with every driver."""
