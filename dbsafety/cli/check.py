@@ -46,7 +46,8 @@ def command(found: argparse.Namespace) -> int:
     made = reported(result, sources, given)
     write_findings(made, given, found)
     tell_rest(made, result.remarks, given, found)
-    if given.configuration.settings.output_format == "full" and not given.quiet:
+    nothing_done = result.faults and not made.files
+    if given.configuration.settings.output_format == "full" and not given.quiet and not nothing_done:
         say(summary(made))
     return exit_code(result, zero=found.exit_zero)
 
@@ -107,7 +108,7 @@ def summary(made: Report) -> str:
     """One sentence about the run."""
     files = many(made.files, "file")
     if not made.records:
-        return f"No findings in {files}."
+        return nothing_found(made.files)
     paths = {record.place.path for record in made.records}
     fixes = [one.fix.applicability for one in made.records if one.fix is not None and not one.fix_refusal]
     safe, unsafe = fixes.count("safe"), fixes.count("unsafe")
@@ -121,6 +122,11 @@ def summary(made: Report) -> str:
         ),
     ]
     return f"{sentence}; {', '.join(parts)}." if parts else f"{sentence}."
+
+
+def nothing_found(files: int) -> str:
+    """The sentence about a run without findings."""
+    return f"No findings in {many(files, 'file')}." if files else "No Python files to check."
 
 
 def _summarize_step(made: Report) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.flow.graph import StepKind
+from dbsafety.model.finding import Confidence
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.ops import Op
@@ -151,6 +152,18 @@ def matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
         last = last_statement(swallow.paths[end])
         return swallow.dirty or last.kind is not StepKind.WITH_EXIT or not by_statement(view, swallow, end)
     return True
+
+
+def sureness(view: FunctionView, swallow: Swallow, end: End, *, stated: bool) -> Confidence:
+    """How sure it is that the session needs a rollback of this handler: less after a plain statement (`stated`), which
+    needs one on PostgreSQL only, and less where somebody else made the session and may end it.
+    """
+    key, confidence = swallow.subject.key, view.confidence(swallow)
+    lent = end is End.FUNCTION and is_given(view, key)
+    known = speaks_of_postgresql(view.module) and (key.kind != "param" or has_callers(view))
+    if lent and stated and not known:
+        return Confidence.LOW
+    return confidence.at_most(Confidence.MEDIUM) if lent or stated else confidence
 
 
 def by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:

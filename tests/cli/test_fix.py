@@ -55,7 +55,18 @@ def test_a_second_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["fix", "--exit-non-zero-on-fix"]) == 0
 
     assert path.read_bytes() == before
-    assert capsys.readouterr().err == "Fixed 0 findings in 0 files; none left.\n"
+    assert capsys.readouterr().err == "No findings in 1 file.\n"
+
+
+def test_what_waits_for_consent_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="mend()")\nbug("DBS102")\nbug("DBS201", fix="mend()")\n')
+    (folder / "dbsafety.toml").write_text('fix-applicability = {DBS1 = "unsafe"}\n', encoding="utf-8")
+
+    assert main(["fix"]) == 1
+
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Fixed 1 finding in 1 file; 2 left, 1 of them fixable with `--unsafe-fixes`."
+    )
 
 
 def test_what_is_left_is_printed_and_is_1(capsys: pytest.CaptureFixture[str]) -> None:
