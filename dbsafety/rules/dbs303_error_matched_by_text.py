@@ -102,8 +102,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(test.node),
-            f"{call_text(view, test.node)} tells the kind of the error by its text, in which names and values stand as "
-            "well",
+            f"{call_text(view, test.node)} tells the kind of the error by its text",
+            consequence="names and values stand in that text as well",
             remedy=_cure(test),
             confidence=confidence if test.sure else Confidence.LOW,
             trace=tuple(trace),
