@@ -104,7 +104,7 @@ def summary(figures: Figures) -> list[tuple[str, str]]:
     return [
         ("auto-fix rate", f"{figures.fix_rate:.0%} ({figures.fixed} of {figures.issues})"),
         ("false escalations", f"{figures.false_escalations} (escalate at once: {figures.baseline_false})"),
-        ("reduction", f"{figures.reduction:.0%}"),
+        ("false escalations avoided", f"{figures.reduction:.0%}"),
         ("MTTR p50", _number(percentile(figures.repair_seconds, 0.5))),
         ("MTTR p95", _number(percentile(figures.repair_seconds, 0.95))),
         ("MTTR p95, known patterns", _number(percentile(figures.known_seconds, 0.95))),
