@@ -33,9 +33,9 @@ import psutil
 
 from dbsafety_runtime.ops import log
 from dbsafety_runtime.orchestrator import ledger
-from dbsafety_runtime.orchestrator.figures import percentile
-from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Knowledge, Source
+from dbsafety_runtime.orchestrator.knowledge import Chunk, Knowledge, Source
 from dbsafety_runtime.orchestrator.model import Issue
+from dbsafety_runtime.orchestrator.report import percentile
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.litetx import LiteTx
 

@@ -11,7 +11,7 @@ from pylint.interfaces import HIGH, INFERENCE, INFERENCE_FAILURE
 
 from dbsafety.adapters import brain
 from dbsafety.adapters.host import CONFIDENCES, Engine, overrides
-from dbsafety.model.faults import DbsafetyError
+from dbsafety.model.faults import ConfigFault, DbsafetyError
 from dbsafety.model.finding import Confidence, Finding
 from dbsafety.rules.registry import all_rules
 from dbsafety.source.text import SourceText
@@ -95,6 +95,7 @@ class DatabaseChecker(BaseChecker):
         config = self.linter.config
         chosen = overrides(list(config.dbsafety_source_roots), config.dbsafety_min_confidence)
         self._engine = Engine(config.dbsafety_config, chosen)
+        self._told: set[str] = set()
         if config.dbsafety_brain:
             brain.install()
 
@@ -111,6 +112,11 @@ class DatabaseChecker(BaseChecker):
                 self._tell(node, fault)
             if result.findings:
                 self._report(node, result.findings, SourceText.decode(data))
+        except ConfigFault as fault:
+            # The same for every file: told with the first.
+            if str(fault) not in self._told:
+                self._told.add(str(fault))
+                self._tell(node, fault)
         except DbsafetyError as fault:
             self._tell(node, fault)
 

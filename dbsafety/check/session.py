@@ -11,7 +11,8 @@ from pathlib import Path
 from dbsafety.check.paths import import_roots, in_project
 from dbsafety.check.wrappers import driver_table
 from dbsafety.config.globs import matches
-from dbsafety.config.load import Configuration, line_of
+from dbsafety.config.lines import line_of
+from dbsafety.config.load import Configuration
 from dbsafety.config.select import choose, matching, require_known
 from dbsafety.config.settings import Settings
 from dbsafety.drivers.table import DriverTable
@@ -65,11 +66,12 @@ class Session:
     def of(cls, configuration: Configuration, files: Sequence[str] = (), roots: Sequence[str] | None = None) -> Session:
         """Open a session for `files` (names as `paths.shown`), whose packages tell where imports start.
 
-        `roots` says it instead. Raises ConfigFault for codes that no rule has.
+        `roots` says it instead. Raises ConfigFault for codes that no rule has, and for source roots that do not exist.
         """
         settings = configuration.settings
         defaults = {module.rule.code: module.rule.default for module in all_rules()}
         _require_codes(configuration, defaults)
+        _require_folders(configuration)
         codes = choose(settings.select, settings.extend_select, settings.ignore, defaults)
         if roots is None:
             roots = import_roots(configuration.root, settings.source_roots, files)
@@ -110,10 +112,21 @@ def _opened(roots: tuple[str, ...], settings: Settings, table: DriverTable) -> t
 
 
 def _table(configuration: Configuration) -> DriverTable:
-    try:
-        return driver_table(configuration.settings.wrappers)
-    except ConfigFault as fault:
-        raise _located(fault, configuration.file, "wrappers") from fault
+    wrappers = configuration.settings.wrappers
+    for number, wrapper in enumerate(wrappers):
+        try:
+            driver_table((wrapper,))
+        except ConfigFault as fault:
+            raise _located(fault, configuration.file, "wrappers", number=number) from fault
+    return driver_table(wrappers)
+
+
+def _require_folders(configuration: Configuration) -> None:
+    """Every source root must be there: nothing would be found in it, and nobody told."""
+    for folder in configuration.settings.source_roots:
+        if not (configuration.root / folder).is_dir():
+            fault = ConfigFault(f"source-roots: {(configuration.root / folder).as_posix()}: no such folder")
+            raise _located(fault, configuration.file, "source-roots", folder)
 
 
 def _require_codes(configuration: Configuration, known: Mapping[str, bool]) -> None:
@@ -127,17 +140,14 @@ def _require_codes(configuration: Configuration, known: Mapping[str, bool]) -> N
         ("fix-applicability", list(settings.fix_applicability)),
     )
     for key, selectors in named:
-        _require(configuration.file, key, selectors, known)
+        for selector in selectors:
+            try:
+                require_known((selector,), known, RETIRED, key)
+            except ConfigFault as fault:
+                raise _located(fault, configuration.file, key, selector) from fault
 
 
-def _require(file: Path | None, key: str, selectors: Sequence[str], known: Mapping[str, bool]) -> None:
-    try:
-        require_known(selectors, known, RETIRED, key)
-    except ConfigFault as fault:
-        raise _located(fault, file, key) from fault
-
-
-def _located(fault: ConfigFault, file: Path | None, key: str) -> ConfigFault:
+def _located(fault: ConfigFault, file: Path | None, key: str, inner: str = "", number: int = 0) -> ConfigFault:
     """The fault with the place of its setting; without, when it came from the command line."""
-    line = line_of(file, key) if file is not None else 0
+    line = line_of(file, key, inner, number) if file is not None else 0
     return ConfigFault(fault.message, str(file) if line else "", line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import TypeVar
 
 from dbsafety.config.select import did_you_mean
 from dbsafety.config.settings import Kind, Setting
@@ -13,9 +14,17 @@ from dbsafety.model.rewrite import Applicability
 
 
 class Misfit(Exception):
-    """The value does not fit the setting; the text says what would."""
+    """The value does not fit the setting; the text says what would.
+
+    `inner` is the key in the table, or the string in the list, that does not fit; "" for the whole.
+    """
+
+    def __init__(self, text: str, inner: str = "") -> None:
+        self.inner = inner
+        super().__init__(text)
 
 
+_Made = TypeVar("_Made")
 _ENUMS: Mapping[str, type[Enum]] = {
     "min-confidence": Confidence,
     "severity": Severity,
@@ -50,7 +59,7 @@ def _names(setting: Setting, value: object) -> tuple[str, ...]:
     names = _strings(setting, value)
     for name in names:
         if not all(part.isidentifier() for part in name.removesuffix(".*").split(".")):
-            raise Misfit(f"must be a list of dotted names, not {name!r}")
+            raise Misfit(f"must be a list of dotted names, not {name!r}", name)
     return names
 
 
@@ -72,13 +81,21 @@ def _choice(setting: Setting, value: object) -> object:
 def _codes_by_glob(setting: Setting, value: object) -> Mapping[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         raise Misfit(f"must be a {setting.kind.value}")
-    return {str(pattern): _strings(setting, codes) for pattern, codes in value.items()}
+    return {str(pattern): _inside(pattern, _strings, setting, codes) for pattern, codes in value.items()}
 
 
 def _choice_by_code(setting: Setting, value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise Misfit(f"must be a {setting.kind.value}")
-    return {str(code): _choice(setting, word) for code, word in value.items()}
+    return {str(code): _inside(code, _choice, setting, word) for code, word in value.items()}
+
+
+def _inside(key: str, made: Callable[[Setting, object], _Made], setting: Setting, value: object) -> _Made:
+    """What is made of the value at a key of a table; a misfit names the key."""
+    try:
+        return made(setting, value)
+    except Misfit as error:
+        raise Misfit(f"{key}: {error}", key) from error
 
 
 def _tables(setting: Setting, value: object) -> tuple[Mapping[str, object], ...]:

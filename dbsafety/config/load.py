@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbsafety.config.convert import Misfit, convert
+from dbsafety.config.lines import SHARED_FILE, line_of
 from dbsafety.config.python import oldest_python
 from dbsafety.config.select import did_you_mean
 from dbsafety.config.settings import SETTINGS, Settings
@@ -21,7 +23,6 @@ else:
     import tomli as tomllib
 
 OWN_FILE = "dbsafety.toml"
-SHARED_FILE = "pyproject.toml"
 _REPOSITORY_MARKS = (".git", ".hg", ".svn")
 
 
@@ -113,8 +114,15 @@ def _parse(file: Path, data: bytes) -> Mapping[str, object]:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigFault("the configuration is not UTF-8", str(file), line) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigFault(f"not valid TOML: {error}", str(file)) from error
+        what, line = _without_place(str(error))
+        raise ConfigFault(f"not valid TOML: {what}", str(file), line) from error
     return document
+
+
+def _without_place(error: str) -> tuple[str, int]:
+    """What the reader of TOML says, and the line that it names, 0 for none."""
+    found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", error, re.DOTALL)
+    return (found[1], int(found[2])) if found is not None else (error, 0)
 
 
 def _settings(file: Path | None, table: Mapping[str, object]) -> Settings:
@@ -132,26 +140,10 @@ def _converted(file: Path | None, key: str, value: object) -> object:
     try:
         return convert(SETTINGS[key], value)
     except Misfit as error:
-        raise _fault(file, key, f"{key}: {error}") from error
+        raise _fault(file, key, f"{key}: {error}", error.inner) from error
 
 
-def _fault(file: Path | None, key: str, message: str) -> ConfigFault:
+def _fault(file: Path | None, key: str, message: str, inner: str = "") -> ConfigFault:
     if file is None:
         return ConfigFault(message)
-    return ConfigFault(message, str(file), line_of(file, key))
-
-
-def line_of(file: Path, key: str) -> int:
-    """The 1-based line on which a setting stands in a configuration file, 0 when it is not found."""
-    prefix = "" if file.name != SHARED_FILE else "tool.dbsafety"
-    section = ""
-    headers = {f"{prefix}.{key}".lstrip("."), key if not prefix else f"{prefix}.{key}"}
-    for number, line in enumerate(file.read_text("utf-8").split("\n"), 1):
-        text = line.strip()
-        if text.startswith("["):
-            section = text.strip("[] \t").replace('"', "").replace("'", "")
-            if section in headers or section.startswith(tuple(f"{header}." for header in headers)):
-                return number
-        elif section == prefix and text.split("=")[0].strip().strip("\"'").split(".")[0] == key:
-            return number
-    return 0
+    return ConfigFault(message, str(file), line_of(file, key, inner))

@@ -81,7 +81,7 @@ from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End
 
 RULE = Rule(
@@ -117,7 +117,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{place(failing)} but leaves {name} in an aborted transaction",
             consequence=f"later statements fail with '{swallow.spec.aborted_error}' and a commit silently discards the "
             "work",
-            remedy="roll back first in the handler",
+            remedy=undoing(plan, refusal, "roll back first in the handler"),
             confidence=confidence,
             trace=witness(view, swallow, end),
             fix=plan,

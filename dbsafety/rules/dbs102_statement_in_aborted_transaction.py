@@ -62,7 +62,7 @@ from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
-from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
+from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End, last_statement
 
 RULE = Rule(
@@ -94,9 +94,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(last.node, last.line),
             f"{call_text(view, last.node)} runs on {name} {where}, in the transaction aborted {place(failing)}",
-            consequence=f"{call_text(view, failing.node if failing else None)} failed there, and this then fails with "
-            f"'{swallow.spec.aborted_error}'",
-            remedy="roll back before it",
+            consequence=f"{call_text(view, failing.node if failing else None)} failed {place(failing)}, and this fails "
+            f"with '{swallow.spec.aborted_error}'",
+            remedy=undoing(plan, refusal, "roll back before it"),
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, end),
             fix=plan,

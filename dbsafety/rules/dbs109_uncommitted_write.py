@@ -10,9 +10,10 @@ for databases in memory.
 
 ## Why it matters
 The work vanishes without a word: closing a connection, leaving the function and ending the process roll
-back. psycopg2, psycopg 3, sqlite3 and SQLAlchemy store 0 rows and raise nothing; psycopg 3 alone warns, and only when
-the connection was never closed. `with closing(...)` closes and does not commit; neither does a cursor's block, nor
-aiosqlite's `async with connect(...)`.
+back. psycopg2, psycopg 3, asyncpg, sqlite3, aiosqlite and SQLAlchemy store 0 rows and raise nothing. A connection that
+was closed says nothing at all. One that was never closed gives a `ResourceWarning`, which Python hides by default:
+psycopg 3, asyncpg, aiosqlite, and sqlite3 from Python 3.13 on. `with closing(...)` closes and does not commit; neither
+does a cursor's block, nor aiosqlite's `async with connect(...)`.
 
 ## Example
 ```python
@@ -41,7 +42,8 @@ None: where the unit of work ends is a decision.
 
 ## Limits
 Off by default. A commit on some of the paths is enough to keep it quiet. A dry run that lets its work vanish on purpose
-is reported unless it rolls back.
+is reported unless it rolls back. A session bound to something that is not known to be an engine (a parameter without
+annotation) is left alone: it may be part of another transaction.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ On a connection that is sure to be in autocommit mode:
   lives on, in the transaction that is still open.
 
 It is quiet when the mode is not certain, when a BEGIN or SAVEPOINT may be sent by other code or by text that is not
-known, when there is at most one write to undo, and when the connection is closed next.
+known, when there is at most one write to undo, and in the second case when the connection is closed next.
 
 ## Why it matters
 With `isolation_level=None` (or `autocommit=True`, from Python 3.12) sqlite3 opens no transaction of its own:

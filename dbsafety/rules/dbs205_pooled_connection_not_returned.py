@@ -9,10 +9,12 @@ It is quiet when the connection is given back in `finally`, by a context manager
 function; when it is returned, kept in an attribute or a container, or used by a nested function.
 
 ## Why it matters
-A pool counts what it has lent. With each failed request one connection less is left, until every request fails:
+A pool counts what it has lent. The pools of psycopg2 and psycopg_pool do so even when the connection is long gone: with
+each failed request one connection less is left, until every request fails. SQLAlchemy takes back what is collected, so
+there it happens while something keeps the connection or the error, whose traceback holds it. Then others are told
 `psycopg2.pool.PoolError: connection pool exhausted` at once, `psycopg_pool.PoolTimeout: couldn't get a connection after
 30.00 sec`, `sqlalchemy.exc.TimeoutError: QueuePool limit of size 5 overflow 10 reached, connection timed out`. The
-error that began it is long gone by then. What is given back in a failed transaction is harmless: the pool rolls back.
+error that began it is long past by then. What is given back in a failed transaction is harmless: the pool rolls back.
 
 ## Example
 ```python
@@ -52,12 +54,14 @@ class Store:
 psycopg_pool has a block for it: `with pool.connection() as conn:`.
 
 ## Fix
-Unsafe: puts what follows the call under `try`, with `putconn()` in `finally`, and drops the `putconn()` calls that
-became idle. Refused where the connection is given back elsewhere as well, or its variable is assigned twice.
+Unsafe: puts what follows the call under `try`, with `putconn()` (for SQLAlchemy `close()`) in `finally`, and drops the
+calls that became idle. Refused where the connection is given back in another way as well (by a called function, say),
+or its variable is assigned twice.
 
 ## Limits
 A connection in an attribute is not followed from method to method. One that is closed and not put back is not reported,
-though psycopg2's pool counts it as taken. What SQLAlchemy lends goes back when it is collected: medium confidence.
+though the pools of psycopg2 and psycopg_pool count it as taken. For SQLAlchemy, which takes back what is collected,
+confidence is medium.
 """
 
 from __future__ import annotations
@@ -65,6 +69,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from dbsafety.drivers.spec import DriverSpec
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
@@ -102,7 +107,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(loan.call),
             f"`{ast.unparse(loan.call.func)}()` takes a connection out of the pool, and {_way(view, loan, loss)}",
-            consequence=f"{_end(loss)}, and in the end others are told '{spec.exhausted_error}'",
+            consequence=f"{_end(loss)}{_until(spec)} others are told '{spec.exhausted_error}'",
             remedy="give it back in `finally`",
             confidence=confidence.at_most(Confidence.MEDIUM) if spec.family else confidence,
             trace=tuple(_trace(view, loan, loss)),
@@ -128,9 +133,14 @@ def _way(view: FunctionView, loan: Loan, loss: Loss) -> str:
 
 def _end(loss: Loss) -> str:
     if loss.failing is None:
-        return "it stays out"
-    way = f"{handler_text(loss.handler.node)} ends it" if loss.handler else "it leaves the function"
+        return "the connection stays out"
+    way = f"{handler_text(loss.handler.node)} ends the error" if loss.handler else "the error leaves the function"
     return f"{way}, the connection stays out"
+
+
+def _until(spec: DriverSpec) -> str:
+    """When the others are told: SQLAlchemy takes back what is collected, the pools of the drivers do not."""
+    return " until it is collected, and meanwhile" if spec.family else ", and in the end"
 
 
 def _trace(view: FunctionView, loan: Loan, loss: Loss) -> Iterator[Step]:

@@ -12,9 +12,10 @@ where the error of the write leads back to the `BEGIN`.
 ## Why it matters
 A deferred transaction takes no lock until it reads, and then only a shared one: a snapshot. When another connection
 commits in between, or is about to write, the first write fails *at once* with `sqlite3.OperationalError: database is
-locked` (SQLITE_BUSY_SNAPSHOT, SQLITE_BUSY), after 0.00 s whether the timeout is 0, 5 or 30 seconds, since waiting could
-not help: the snapshot is old. Repeating the statement fails again; only rolling back and beginning again helps. With
-threads and a WAL 75 to 97 % of such transactions failed; with `BEGIN IMMEDIATE`, which waits for its turn, none did.
+locked` (SQLITE_BUSY_SNAPSHOT, SQLITE_BUSY), after 0.00 s whether the timeout is 0, 5 or 30 seconds: the snapshot is
+old, or about to be. Repeating the statement fails again, unless the other one rolled back; what helps is to roll back
+and begin again. With threads and a WAL 75 to 97 % of such transactions, short ones, failed; with `BEGIN IMMEDIATE`,
+which waits for its turn, none did.
 
 ## Example
 ```python
@@ -46,8 +47,10 @@ def take(conn: sqlite3.Connection) -> int | None:
 
 ## Fix
 Unsafe: `BEGIN IMMEDIATE` in the place of the `BEGIN`, where its text stands in the call. It takes the lock before the
-first read, so transactions that only read then wait for writers too. None for a loop over rows (fetch them first), for
-a SAVEPOINT (begin a transaction around it), nor for `autocommit=False`, which refuses an explicit BEGIN.
+first read, so transactions that only read then wait for writers too. A `ROLLBACK` as text in a handler around it would
+fail when the lock was not to be had, so it gets the condition `if conn.in_transaction`. No fix for a loop over rows
+(fetch them first), for a SAVEPOINT (begin a transaction around it), nor for `autocommit=False`, which refuses an
+explicit BEGIN.
 
 ## Limits
 Whether anybody else writes to the file is not seen: where the module runs no threads and serves nobody the confidence
@@ -61,13 +64,14 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
-from dbsafety.model.rewrite import Applicability, FixPlan, ReplaceExpression
+from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
 from dbsafety.rules.databases import Place, is_concurrent, places_of
+from dbsafety.rules.immediate import plan_immediate
 from dbsafety.rules.iterating import Iteration, iterations
 from dbsafety.rules.locks import locks_around
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.upgrades import Kind, Upgrade, immediate, upgrades
+from dbsafety.rules.upgrades import Kind, Upgrade, upgrades
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.rules.wording import call_text, span_of
 from dbsafety.typestate.values import Handle, Key
@@ -86,13 +90,8 @@ RULE = Rule(
 _ALONE = {Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY, Place.TEMPORARY}
 _HARM = (
     "when another connection has committed in between, or is writing, the write fails at once with '{error}', whatever "
-    "the timeout, and repeating it does not help"
+    "the timeout"
 )
-_REFUSALS = {
-    Kind.BEGIN: "the text of the BEGIN does not stand in a call of this file",
-    Kind.SAVEPOINT: "begin a transaction with BEGIN IMMEDIATE around the savepoint",
-    Kind.ALWAYS: "`autocommit=False` refuses an explicit BEGIN IMMEDIATE; open with isolation_level=None",
-}
 
 
 def check(view: ModuleView) -> Iterator[Finding]:
@@ -125,7 +124,7 @@ def _upgraded(view: FunctionView, found: Upgrade, node: ast.Call | ast.withitem)
     begin = found.begin
     text = "`autocommit=False`" if begin.kind is Kind.ALWAYS else call_text(view, node)
     cure = "open with isolation_level=None and begin" if begin.kind is Kind.ALWAYS else "begin"
-    plan = _plan(found, node)
+    plan, refusal = plan_immediate(view, begin, node)
     return RULE.at(
         view.path,
         span_of(node),
@@ -140,7 +139,7 @@ def _upgraded(view: FunctionView, found: Upgrade, node: ast.Call | ast.withitem)
             Step(view.path, Span.of(found.write), "writes, and needs the lock now"),
         ),
         fix=plan,
-        fix_refusal="" if plan else _REFUSALS[begin.kind],
+        fix_refusal=refusal,
         scope=begin.function.qualname if node is begin.statement else view.name,
     )
 
@@ -166,15 +165,3 @@ def _iterated(view: FunctionView, loop: Iteration) -> Finding:
 
 def _confidence(view: FunctionView, handle: Handle) -> Confidence:
     return handle.confidence if is_concurrent(view.module) else handle.confidence.at_most(Confidence.MEDIUM)
-
-
-def _plan(found: Upgrade, node: ast.Call | ast.withitem) -> FixPlan | None:
-    """BEGIN IMMEDIATE in the place of the text that the call holds."""
-    if found.begin.kind is not Kind.BEGIN or not isinstance(node, ast.Call) or node is not found.begin.statement:
-        return None
-    match node.args[:1]:
-        case [ast.Constant(value=str(text)) as argument]:
-            rewrite = ReplaceExpression(Span.of(argument), immediate(text))
-            group = found.begin.function.qualname
-            return FixPlan("begin with BEGIN IMMEDIATE", Applicability.UNSAFE, (rewrite,), group)
-    return None

@@ -65,8 +65,8 @@ None. Give each thread a connection of its own, or put one lock around each unit
 
 ## Limits
 Threads that another module starts are not seen, nor connections handed to a thread as an argument. A lock is told by
-its name. Where a web framework or `asyncio.to_thread` decides on the threads the confidence is medium, as it is where
-only reads are outside the lock.
+its name, or by the call that made it (`threading.Condition()`). Where a web framework or `asyncio.to_thread` decides on
+the threads the confidence is medium, as it is where only reads are outside the lock.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ None: what is to be done with the rows is not known.
 ## Limits
 Off by default. One `fetchone()` is taken for enough, though with more than one row it is not. With aiosqlite a cursor
 that no name holds stays there until the next call of the connection, so that a commit right after it fails too; that is
-not seen.
+not seen. Nor is it that on a connection which commits by itself the row is stored, and the lock given back, only when
+the rows are fetched or the cursor is gone.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             Span.of(found.call),
             f"the rows of {call_text(view, found.call)} are not fetched from `{found.cursor}` before {where}"
             f"{call_text(view, found.commit)} on line {line}",
-            consequence="if there is one, the commit fails with 'cannot commit transaction - SQL statements in "
+            consequence="if there is a row, the commit fails with 'cannot commit transaction - SQL statements in "
             f"progress', and the transaction {harm}",
             remedy="fetch them first",
             confidence=found.op.handle.confidence,

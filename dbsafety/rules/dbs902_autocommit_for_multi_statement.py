@@ -10,8 +10,8 @@ statements are one text, and where DBS113 reports the rollback that undoes nothi
 
 ## Why it matters
 In autocommit mode each statement is final at once. When the second fails, or the process ends between them, the first
-stays: an order without lines, an account that was charged and not credited. Even `executemany` stops half-way: with a
-third row that fails, rows 1 and 2 are stored.
+stays: an order without lines, an account that was charged and not credited. Even `executemany` of psycopg2 (and of
+sqlite3) stops half-way: with a third row that fails, rows 1 and 2 are stored. psycopg 3 and asyncpg store none of them.
 
 ## Example
 ```python
@@ -88,7 +88,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             Span.of(pair.second),
             f"{call_text(view, pair.second)} belongs to {first} on line {pair.first.lineno}, but {name} commits each "
             "statement by itself",
-            consequence=f"if it fails, what {first} wrote stays, and {pair.why}",
+            consequence=f"if the second fails, what {first} wrote stays, and {pair.why}",
             remedy="put both in one transaction, with `with` on the connection or without autocommit",
             confidence=pair.handle.confidence,
             trace=(

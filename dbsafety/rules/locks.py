@@ -1,4 +1,4 @@
-"""Which locks of the program (not of the database) a piece of code runs under, told by their names."""
+"""Which locks of the program (not of the database) code runs under, told by their names or by what made them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ import re
 from collections.abc import Iterator
 
 from dbsafety.facts.scopes import FunctionInfo
+from dbsafety.rules.origins import origins
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.calls import is_generator_manager
 from dbsafety.typestate.values import Function, Instance, Manager, ManagerKind
 
 _WORDS = re.compile(r"(?<![bc])lock(?!ed_by)|mutex|semaphore|synchron", re.IGNORECASE)
+_MAKERS = frozenset(
+    f"{module}.{name}"
+    for module in ("threading", "multiprocessing", "asyncio")
+    for name in ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore")
+)
 _DEPTH = 3
 
 
-def is_lock(node: ast.expr) -> bool:
+def _is_called_lock(node: ast.expr) -> bool:
     """Whether the expression is called a lock: `self._lock`, `lock_for(path)`, `self.rw.read_lock()`."""
     return _WORDS.search(ast.unparse(node)) is not None
+
+
+def _is_lock(view: FunctionView, node: ast.expr) -> bool:
+    """Whether the expression is called a lock, or means an object that a class of locks made."""
+    return _is_called_lock(node) or any(o.dotted in _MAKERS and o.call is not None for o in origins(view, node))
 
 
 def lock_name(node: ast.expr) -> str:
@@ -26,7 +37,7 @@ def lock_name(node: ast.expr) -> str:
         node = node.func
     match node:
         case ast.Attribute(value=value, attr=attr):
-            return attr if _WORDS.search(attr) else lock_name(value)
+            return attr if _WORDS.search(attr) or not _is_called_lock(value) else lock_name(value)
         case ast.Name(id=name):
             return name
         case ast.Subscript(value=value):
@@ -38,7 +49,7 @@ def locks_around(view: FunctionView, node: ast.AST) -> frozenset[str]:
     """The locks that are held at `node`: by `with` around it, by an `acquire()` anywhere in the function, or by a
     decorator. In doubt a lock is held.
     """
-    return frozenset((*_entered(view, node, 0), *_acquired(view.info), *_decorating(view)))
+    return frozenset((*_entered(view, node, 0), *_acquired(view), *_decorating(view)))
 
 
 def _entered(view: FunctionView, node: ast.AST, depth: int) -> Iterator[str]:
@@ -52,7 +63,7 @@ def _entered(view: FunctionView, node: ast.AST, depth: int) -> Iterator[str]:
 
 
 def _of_item(view: FunctionView, manager: ast.expr, depth: int) -> Iterator[str]:
-    if is_lock(manager):
+    if _is_lock(view, manager):
         yield lock_name(manager)
         return
     if depth == _DEPTH:
@@ -63,24 +74,24 @@ def _of_item(view: FunctionView, manager: ast.expr, depth: int) -> Iterator[str]
                 inside = FunctionView(view.module, function)
                 for point in function.yields:
                     yield from _entered(inside, point, depth + 1)
-                yield from _acquired(function)
+                yield from _acquired(inside)
             case Instance(info=info):
                 enter = info.methods.get("__enter__") or info.methods.get("__aenter__")
                 if enter is not None:
-                    yield from _acquired(enter)
+                    yield from _acquired(FunctionView(view.module, enter))
 
 
-def _acquired(info: FunctionInfo) -> Iterator[str]:
-    for call in info.calls:
+def _acquired(view: FunctionView) -> Iterator[str]:
+    for call in view.info.calls:
         match call.func:
-            case ast.Attribute(value=lock, attr="acquire" | "__enter__" | "__aenter__") if is_lock(lock):
+            case ast.Attribute(value=lock, attr="acquire" | "__enter__" | "__aenter__") if _is_lock(view, lock):
                 yield lock_name(lock)
 
 
 def _decorating(view: FunctionView) -> Iterator[str]:
     outer = view.scope.parent or view.scope
     for decorator in view.info.decorators:
-        if is_lock(decorator):
+        if _is_called_lock(decorator):
             yield lock_name(decorator)
             continue
         called = decorator.func if isinstance(decorator, ast.Call) else decorator
@@ -89,5 +100,5 @@ def _decorating(view: FunctionView) -> Iterator[str]:
                 inside = f"{value.info.qualname}."
                 wrappers = (f for f in value.info.module.functions if f.qualname.startswith(inside))
                 for node in (part for wrapper in wrappers for part in ast.walk(wrapper.node)):
-                    if isinstance(node, ast.withitem) and is_lock(node.context_expr):
+                    if isinstance(node, ast.withitem) and _is_called_lock(node.context_expr):
                         yield lock_name(node.context_expr)

@@ -10,6 +10,7 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
 from dbsafety.model.span import Span
+from dbsafety.rules.awaits import awaited
 from dbsafety.rules.belonging import Before, before, is_shared
 from dbsafety.rules.reach import LOOPS, is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
@@ -151,7 +152,7 @@ def _next_commit(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> ast.
     statement = following[0] if following else None
     if not isinstance(statement, ast.Expr):
         return None
-    call = statement.value.value if isinstance(statement.value, ast.Await) else statement.value
+    call = awaited(statement.value)
     commit = last_statement(swallow.paths[End.COMMIT]).node
     if not isinstance(call, ast.Call) or commit is not call:
         return None

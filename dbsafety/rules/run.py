@@ -64,7 +64,17 @@ def _run(module: Module, frames: Frames, codes: frozenset[str], options: Options
         except Exception as error:  # noqa: BLE001 - a rule that fails must not end the run
             crashes.append(_crash(rule, module.path, error))
     exhausted = view.summaries.exhausted
-    notes = [Step(module.path, Span.line_start(1), "a budget of the analysis was used up")] if exhausted else []
+    notes = (
+        [
+            Step(
+                module.path,
+                Span.line_start(1),
+                "a budget of the analysis was used up; findings in this file may be missing",
+            )
+        ]
+        if exhausted
+        else []
+    )
     return RuleRun(tuple(dict.fromkeys(findings)), tuple(crashes), tuple(notes))
 
 

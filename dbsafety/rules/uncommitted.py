@@ -122,14 +122,19 @@ def _is_lost(search: Search, op: Op) -> bool:
 
 
 def _gone(view: FunctionView, search: Search, key: Key) -> int:
-    """The line of the close, else that of the end of the function."""
+    """The line of the close, the last of the block that closes, else that of the end of the function."""
     closes = [call.lineno for call, op in view.ops(key) if op.effect in (Effect.CLOSE, Effect.RELEASE)]
     blocks = [
-        s.line
+        _last_line(view, s.node)
         for s in search.steps
         if s.kind is StepKind.WITH_EXIT and isinstance(s.node, ast.withitem) and _holds(view, s.node, key)
     ]
     return closes[-1] if closes else blocks[0] if blocks else search.steps[search.frame.cfg.return_end].line
+
+
+def _last_line(view: FunctionView, item: ast.withitem) -> int:
+    block = view.statement_of(item)
+    return (block.end_lineno or block.lineno) if block is not None else item.context_expr.lineno
 
 
 def _holds(view: FunctionView, item: ast.withitem, key: Key) -> bool:

@@ -10,6 +10,7 @@ from dbsafety.facts.sql import shorten
 from dbsafety.flow.graph import Step as FlowStep
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Step
+from dbsafety.model.rewrite import FixPlan
 from dbsafety.model.span import Span
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.attributes import ancestry
@@ -109,6 +110,17 @@ def _step(view: FunctionView, step: FlowStep, note: str) -> Step:
     if step.kind in (StepKind.HANDLER_END, StepKind.UNBIND) and isinstance(node, ast.ExceptHandler):
         node = node.body[-1]
     return Step(view.path, span_of(node, step.line), note)
+
+
+def undoing(plan: FixPlan | None, refusal: str, plainly: str) -> str:
+    """How to undo the failed part: `plainly`, unless the fix, or the reason why there is none, knows of work to keep.
+
+    One finding must not advise against what its fix does.
+    """
+    told = plan.title if plan is not None else refusal
+    if "savepoint" in told:
+        return "give the part that may fail a savepoint, or let the error go on"
+    return "let the error leave the block" if "leave the block" in told else plainly
 
 
 def place(step: FlowStep | None) -> str:

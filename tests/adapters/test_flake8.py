@@ -100,7 +100,7 @@ def test_the_least_confidence_wins_over_the_configuration(tmp_path: Path) -> Non
 
 
 def test_source_roots_start_at_the_project_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, app__m=NO_TIMEOUT)
+    write(tmp_path, app__m=NO_TIMEOUT, lib__n="")
     (tmp_path / "pyproject.toml").write_text("[tool.dbsafety]\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "app")
     engine = Engine(overrides=overrides(["lib", "app"], None))
@@ -113,6 +113,7 @@ def test_source_roots_start_at_the_project_root(tmp_path: Path, monkeypatch: pyt
     [
         ("selct = []", "pyproject.toml:2: unknown setting 'selct'; did you mean 'select'?"),
         ('ignore = ["DBS299"]', "pyproject.toml:2: ignore: no rule has the code 'DBS299'"),
+        ('source-roots = [\n  "sorce",\n]', "pyproject.toml:3: source-roots: "),
     ],
 )
 def test_a_wrong_configuration_ends_the_run_with_one_line(settings: str, reason: str, tmp_path: Path) -> None:
@@ -122,6 +123,17 @@ def test_a_wrong_configuration_ends_the_run_with_one_line(settings: str, reason:
     assert ran.code == 1
     assert "Traceback" not in ran.out + ran.err
     assert reason in ran.out
+
+
+@pytest.mark.parametrize("jobs", ["-j1", "-j2"])
+def test_a_wrong_configuration_near_a_file_ends_the_run_with_one_line(jobs: str, tmp_path: Path) -> None:
+    write(tmp_path, m=NO_TIMEOUT, sub__n=NO_TIMEOUT)
+    (tmp_path / "pyproject.toml").write_text("[tool.dbsafety]\n", encoding="utf-8")
+    (tmp_path / "sub" / "dbsafety.toml").write_text("selct = []\n", encoding="utf-8")
+    ran = python(tmp_path, "flake8", jobs, "m.py", "sub")
+    assert ran.code == 1
+    assert "Traceback" not in ran.out + ran.err
+    assert "dbsafety.toml:1: unknown setting 'selct'" in ran.out
 
 
 def optional_rule() -> RuleModule:

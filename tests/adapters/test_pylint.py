@@ -99,12 +99,13 @@ def test_the_configuration_is_read(tmp_path: Path) -> None:
     assert rows(tmp_path, NO_TIMEOUT) == []
 
 
-def test_a_wrong_configuration_is_one_fatal_line_for_each_file(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_one_fatal_line_however_many_files_there_are(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.dbsafety]\nselct = []\n", encoding="utf-8")
-    (tmp_path / "m.py").write_text(NO_TIMEOUT, encoding="utf-8")
-    ran = python(tmp_path, "pylint", *PLUGIN, *ONLY_OURS, "m.py")
+    for name in ("m.py", "n.py"):
+        (tmp_path / name).write_text(NO_TIMEOUT, encoding="utf-8")
+    ran = python(tmp_path, "pylint", *PLUGIN, *ONLY_OURS, "m.py", "n.py")
     assert ran.code & MSG_CODE["F"]
-    assert "pyproject.toml:2: unknown setting 'selct'" in ran.out
+    assert ran.out.count("pyproject.toml:2: unknown setting 'selct'") == 1
     assert "Traceback" not in ran.out + ran.err
 
 

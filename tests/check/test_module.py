@@ -179,6 +179,7 @@ def test_files_that_speak_to_dbsafety_are_parsed() -> None:
         (Settings(ignore=("X",)), "ignore: no rule has the code 'X'"),
         (Settings(per_file_ignores={"a": ("DBS7",)}), "per-file-ignores: no rule has the code 'DBS7'"),
         (Settings(severity={"E501": Severity.INFO}), "severity: no rule has the code 'E501'"),
+        (Settings(source_roots=(".", "no/such")), f"source-roots: {Path.cwd().as_posix()}/no/such: no such folder"),
         (Settings(wrappers=({"factory": "a.b"},)), "wrappers: `driver` must be a text"),
         (Settings(wrappers=({"factry": "a.b"},)), "wrappers: unknown key 'factry'; did you mean 'factory'?"),
         (

@@ -58,6 +58,18 @@ def test_clean_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "No findings in 1 file.\n")
 
 
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_a_run_without_files_says_so(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 0
+    assert capsys.readouterr() == ("", "No Python files to check.\n")
+
+
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_a_path_that_does_not_exist_is_all_that_is_said(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "nope"]) == 2
+    assert capsys.readouterr() == ("", "dbsafety: error: nope: no such file or folder\n")
+
+
 def test_suppressed_is_clean() -> None:
     Path("a.py").write_text('bug("DBS101")  # noqa\n', encoding="utf-8")
 
@@ -232,12 +244,30 @@ def test_wrong_usage_is_2(words: list[str], said: str, capsys: pytest.CaptureFix
     assert capsys.readouterr() == ("", f"dbsafety: error: {said}\n")
 
 
-def test_a_wrong_configuration_is_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (folder / "dbsafety.toml").write_text('\nselect = ["DBS1O1"]\n', encoding="utf-8")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('\nselect = ["DBS1O1"]\n', "2: select: no rule has the code 'DBS1O1'; did you mean 'DBS101'?"),
+        ('ignore = [\n  "DBS101",\n  "E501",\n]\n', "3: ignore: no rule has the code 'E501'"),
+        ('[severity]\nDBS101 = "info"\nE501 = "info"\n', "3: severity: no rule has the code 'E501'"),
+        (
+            '[per-file-ignores]\n"a.py" = ["DBS2"]\n"b.py" = ["E501"]\n',
+            "3: per-file-ignores: no rule has the code 'E501'",
+        ),
+        (
+            '[[wrappers]]\nfactory = "a.b"\ndriver = "sqlite3"\n[[wrappers]]\ndriver = "sqlite3"\n',
+            "4: wrappers: `factory` must be a text",
+        ),
+        ('source-roots = [\n  ".",\n  "lib",\n]\n', "3: source-roots: {folder}/lib: no such folder"),
+    ],
+)
+def test_a_wrong_configuration_is_2(text: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "dbsafety.toml").write_text(text, encoding="utf-8")
 
     assert main(["check"]) == 2
-    assert capsys.readouterr().err == (
-        f"dbsafety: error: {folder}/dbsafety.toml:2: select: no rule has the code 'DBS1O1'; did you mean 'DBS101'?\n"
+    assert capsys.readouterr() == (
+        "",
+        f"dbsafety: error: {folder}/dbsafety.toml:{said.format(folder=folder)}\n",
     )
 
 

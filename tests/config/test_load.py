@@ -156,7 +156,7 @@ def test_a_named_pyproject_without_table_means_the_defaults(repository: Path) ->
         ('target-python = ">=3"', 'target-python: must be a version of Python 3 in quotes, as in "3.11"'),
         ('slow-calls = ["app mail"]', "slow-calls: must be a list of dotted names, not 'app mail'"),
         ("per-file-ignores = []", "per-file-ignores: must be a table: pattern = list of codes"),
-        ('severity = {DBS101 = "bad"}', "severity: must be one of error, warning, info, not 'bad'"),
+        ('severity = {DBS101 = "bad"}', "severity: DBS101: must be one of error, warning, info, not 'bad'"),
         ("severity = 1", "severity: must be a table: code = word"),
         ("wrappers = 1", "wrappers: must be a list of tables ([[tool.dbsafety.wrappers]])"),
     ],
@@ -179,6 +179,12 @@ def test_what_is_said_about_a_wrong_setting(repository: Path, line: str, said: s
         ('[tool.dbsafety]\n"selct" = []\n', 2),
         ("[tool.dbsafety]\nselct.x = 1\n", 2),
         ("[tool]\ndbsafety = {selct = 1}\n", 0),
+        ('[tool.dbsafety.severity]\nDBS10 = "info"\n# DBS101\nDBS101 = "bad"\n', 4),
+        ('[tool.dbsafety.severity]  # of rules\nDBS102 = "info"\n"DBS101" = "bad"\n', 3),
+        ('[tool.dbsafety]\nseverity.DBS102 = "info"\nseverity.DBS101 = "bad"\n', 3),
+        ('[tool.dbsafety]\nseverity = {DBS101 = "bad"}\n', 2),
+        ('[tool.dbsafety.per-file-ignores]\n"a/*" = []\n"a/*.py" = ["DBS1", 7]\n[tool.other]\n"a/*.py" = 1\n', 3),
+        ('[tool.dbsafety]\nslow-calls = [\n  "app.mail",\n  "app mail",\n]\nselect = ["app mail"]\n', 4),
     ],
 )
 def test_the_line_of_a_wrong_setting_in_other_shapes(repository: Path, text: str, line: int) -> None:
@@ -191,6 +197,16 @@ def test_the_line_of_a_wrong_setting_in_other_shapes(repository: Path, text: str
 
 
 def test_invalid_toml_names_file_and_line(repository: Path) -> None:
+    file = repository / "dbsafety.toml"
+    file.write_text("select = []\nignore = DBS1\n", encoding="utf-8")
+
+    with pytest.raises(ConfigFault) as caught:
+        load(repository)
+
+    assert str(caught.value) == f"{file}:2: not valid TOML: Invalid value"
+
+
+def test_toml_that_ends_too_soon_names_the_file(repository: Path) -> None:
     file = repository / "dbsafety.toml"
     file.write_text("select = [\n", encoding="utf-8")
 

@@ -340,6 +340,31 @@ def main(path, really=False):
 """,
         refused=("the function writes without a commit, and the `with` block would commit",),
     ),
+    "a file that is locked at the BEGIN": Breaker(
+        """\
+import sqlite3
+from contextlib import closing
+
+def take(conn):
+    try:
+        conn.execute("BEGIN")
+        n = conn.execute("SELECT n FROM t").fetchone()[0]
+        conn.execute("UPDATE t SET n = ?", (n + 1,))
+        conn.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        conn.execute("ROLLBACK"); return str(error)
+    return "taken"
+
+def main(path):
+    with closing(sqlite3.connect(path, timeout=0.1)) as other:
+        with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as conn:
+            other.execute("UPDATE t SET n = 7")
+            locked = take(conn)
+            other.rollback()
+            return locked, take(conn)
+""",
+        ("DBS206",),
+    ),
     "tabs and form feeds": Breaker(
         "import sqlite3\n\x0c\n\x0cdef main(path):\n\tconn = sqlite3.connect(path, timeout=5)\n"
         "\tif conn:\n\t       rows = conn.execute('SELECT n FROM t').fetchall()\n\x0c\n\tconn.close()\n\treturn rows\n",

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import click
@@ -25,13 +25,12 @@ from dbsafety_runtime.executor.handlers import load
 from dbsafety_runtime.executor.pulse import EXIT_STALLED, WorkerIdInUse
 from dbsafety_runtime.executor.shell import shell_handler
 from dbsafety_runtime.executor.worker import Worker, WorkerOptions
-from dbsafety_runtime.ops import log, metrics
+from dbsafety_runtime.ops import command, log, metrics
 from dbsafety_runtime.ops.embedded import EmbeddedError
 from dbsafety_runtime.ops.settings import SettingsError, describe
 from dbsafety_runtime.ops.settings import load as load_settings
-from dbsafety_runtime.ops.signals import stop_on_signals
 from dbsafety_runtime.storage import migrate as migrations
-from dbsafety_runtime.storage.errors import Rejected, SchemaMismatch, StorageBug, StorageFault
+from dbsafety_runtime.storage.errors import SchemaMismatch, StorageBug, StorageFault
 from dbsafety_runtime.storage.pg import wait_for_server
 from dbsafety_runtime.storage.uow import Store
 
@@ -95,7 +94,7 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_i
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
         worker = Worker(target, options, handlers)
-        stop_on_signals(worker.stop)  # leases do the rest
+        command.stop_on_signals(worker.stop)  # leases do the rest
         return worker.run()
 
 
@@ -275,20 +274,8 @@ def demo(*, faults: bool, tasks: int, seed: int) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; a user's error is one line and exit code 2, our bug exit code 70."""
-    name = "dbsafety_runtime executor"
     try:
-        return cast("int", cli.main(list(arguments), prog_name=f"python -m {name}", standalone_mode=False) or 0)
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except Rejected as fault:
-        click.echo(f"{name}: {fault}", err=True)
-        return 2
+        return command.run(cli, arguments, "executor", USER_ERRORS, bugs=(StorageBug,))
     except StorageBug:
         LOG.critical("bug: ending the process, leases hand its tasks on", exc_info=True)
         return EXIT_STALLED
-    except USER_ERRORS as error:
-        click.echo(f"{name}: {log.redact(str(error))}", err=True)
-        return 2

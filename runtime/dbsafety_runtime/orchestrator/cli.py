@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 
-from dbsafety_runtime.ops import log, metrics
+from dbsafety_runtime.ops import command, log, metrics
 from dbsafety_runtime.ops.settings import SettingsError, load
-from dbsafety_runtime.ops.signals import stop_on_signals
 from dbsafety_runtime.orchestrator import demo as demonstration
 from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import detectors_of, manager_of, orchestrator_of
@@ -41,7 +39,7 @@ Function = Callable[..., "int | None"]
 Decorator = Callable[..., Any]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--config", type=click.Path(path_type=Path), envvar="DBSAFETY_CONFIG", help="TOML file, [orchestrator].")
 @click.option("--state", type=click.Path(path_type=Path), help="Folder of the database, mode 0700.")
 @click.option("--log-format", type=click.Choice(["json", "logfmt", "console"]), default="json")
@@ -81,7 +79,7 @@ def run(settings: OrchestratorSettings) -> None:
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
     work = orchestrator_of(settings)
-    stop_on_signals(work.stop.set)
+    command.stop_on_signals(work.stop.set)
     work.run()
 
 
@@ -89,12 +87,19 @@ def run(settings: OrchestratorSettings) -> None:
 @click.option("--once", is_flag=True, required=True, expose_value=False, help="Look once, print, store nothing.")
 @click.pass_obj
 def scan(settings: OrchestratorSettings) -> int:
-    """Let every detector look, and print what it sees; 1 when there is something, 2 when a detector failed."""
+    """Let every detector look once, and print what it sees.
+
+    Exit code 0 when nothing is wrong, 1 when something is, 2 when a detector failed.
+    """
     looks = Watch(detectors_of(settings, manager_of(settings)), settings.detector_limit).look(lambda _name: None)
     issues = [issue for look in looks if look.scan for issue in look.scan.issues]
-    failed = [f"{look.name}: {look.problem}" for look in looks if look.problem]
-    for line in (*(f"{issue.target}: {issue.type}: {issue.message}" for issue in issues), *failed):
-        click.echo(line)
+    failed: dict[str, list[str]] = {}
+    for look in looks:
+        if look.problem:
+            failed.setdefault(look.problem, []).append(look.name)
+    lines = [f"{issue.target}: {issue.type}: {issue.message}" for issue in issues]
+    lines += [f"{problem} ({', '.join(names)})" for problem, names in failed.items()]
+    click.echo("\n".join(lines or ["nothing is wrong"]))
     return 2 if failed else int(bool(issues))
 
 
@@ -110,12 +115,12 @@ def status(store: IncidentStore, as_json: bool) -> None:
         ]
         click.echo(json.dumps({"counts": counts, "paused": paused, "open": listed}))
     else:
-        click.echo(page("status.txt", counts=counts, paused=paused, tasks=tasks, now=store.clock()))
+        click.echo(page("status.txt", counts=counts, paused=paused, tasks=tasks, now=store.clock()), nl=False)
 
 
 @on_store(TASK)
 def explain(store: IncidentStore, task: int) -> None:
-    """Print everything that was seen and done about a task, and why."""
+    """Print what was seen and done about a task, and why."""
     click.echo("\n".join(operator.explain(store, task)))
 
 
@@ -124,7 +129,10 @@ def explain(store: IncidentStore, task: int) -> None:
     click.option("--type", "kind", default="service_failure", show_default=True, help="Kind of issue."),
 )  # fmt: skip
 def enqueue(store: IncidentStore, service: str, message: str, kind: str) -> None:
-    """Hand in an issue that somebody else has seen; prints its task, and whether that was open already."""
+    """Hand in an issue that somebody else has seen.
+
+    Prints its task, and whether that was open already.
+    """
     issue = Issue(kind, "operator", service, message)
     known = store.task_exists(issue.hash)
     click.echo(f"{store.create_task(issue)} {'existing' if known else 'new'}")
@@ -132,7 +140,10 @@ def enqueue(store: IncidentStore, service: str, message: str, kind: str) -> None
 
 @on_store(click.option("--dry-run", is_flag=True, help="Only print them."))
 def reset_stuck(store: IncidentStore, dry_run: bool) -> None:
-    """Free the tasks a dead orchestrator has held; refused while one runs, which frees its own at its start."""
+    """Free the tasks a dead orchestrator has held.
+
+    Refused while one runs, which frees its own at its start.
+    """
     with state_lock(store.db.path.parent):
         for number in Progress(store, "operator").recover(dry_run=dry_run):
             click.echo(f"task {number} {'is stuck' if dry_run else 'freed'}")
@@ -154,7 +165,10 @@ def reject(store: IncidentStore, task: int, reason: str) -> None:
 
 @on_store(SERVICE)
 def pause(store: IncidentStore, target: str | None) -> None:
-    """Repair nothing, or nothing of one service, until `resume`; detection goes on."""
+    """Repair nothing, or nothing of one service, until `resume`.
+
+    Detection goes on.
+    """
     operator.pause(store, target, on=True)
     click.echo(f"paused: {target or 'everything'}")
 
@@ -176,7 +190,7 @@ def health(store: IncidentStore, as_json: bool) -> int:
 
 @on_store(REPORT, name="report")
 def report_command(store: IncidentStore, out: Path) -> None:
-    """Write the figures as one HTML page that opens without a network."""
+    """Write the figures as one HTML page, which needs no network."""
     out.write_text(report.build(store), encoding="utf-8")
     click.echo(str(out))
 
@@ -190,7 +204,10 @@ def backup(store: IncidentStore, target: Path) -> None:
 
 @on_store()
 def verify_audit(store: IncidentStore) -> int:
-    """Check the hash chain of the history; 1 and the rows when one was removed or edited."""
+    """Check the hash chain of the history.
+
+    Exit code 1, and which rows, when one was removed or edited.
+    """
     count, problems = ledger.verify(store.db)
     click.echo("\n".join([*problems, f"{count} rows, {f'{len(problems)} problems' if problems else 'complete'}"]))
     return 1 if problems else 0
@@ -199,19 +216,14 @@ def verify_audit(store: IncidentStore) -> int:
 @cli.command()
 @REPORT
 def demo(out: Path) -> int:
-    """Start a private supervisord with broken programs, repair them, escalate the rest, show the audit trail."""
+    """Break, repair and escalate programs of a private supervisord.
+
+    Shows the audit trail and writes the report.
+    """
     log.configure("json", "error")
     return demonstration.run(out, click.echo)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run a command and return its exit code; errors a user can cause are one sentence and exit code 2."""
-    try:
-        return cast("int", cli.main(list(argv), prog_name="orchestrator", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-    except click.Abort:
-        return 130
-    except USER_ERRORS as error:
-        sys.stderr.write(f"orchestrator: {error}\n")
-    return 2
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; a user's error is one sentence and exit code 2."""
+    return command.run(cli, arguments, "orchestrator", USER_ERRORS)

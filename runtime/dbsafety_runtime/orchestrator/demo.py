@@ -12,7 +12,6 @@ from typing import Final
 from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
-from dbsafety_runtime.orchestrator.figures import compute
 from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.loop import Orchestrator
@@ -21,10 +20,7 @@ from dbsafety_runtime.orchestrator.pages import page, table
 CASES: Final = table("fleet.toml")["demo"]
 EXPECTED: Final = {name: case["expect"] for name, case in CASES.items() if case["expect"] != "untouched"}
 LIMIT_SECONDS: Final = 120.0
-NEWS: Final = """
-SELECT h.id, t.target, h.actor, h.action, h.details FROM task_history h JOIN tasks t ON t.id = h.task_id
-WHERE h.id > ? AND h.action NOT IN ('verifying', 'diagnosing', 'fixing') ORDER BY h.id
-"""
+BETWEEN: Final = ("verifying", "diagnosing", "fixing")  # said by what comes before or after
 
 Say = Callable[[str], None]
 
@@ -62,9 +58,14 @@ def _until_done(work: Orchestrator, say: Say) -> float:
     started, told = time.monotonic(), 0
     while time.monotonic() - started < LIMIT_SECONDS:
         work.cycle()
-        for number, target, actor, action, details in work.store.db.rows(NEWS, (told,)):
-            told = number
-            say(f"{time.monotonic() - started:6.1f} s  {target:10} {actor}: {action}  {details[:110]}")
+        for entry, target in ledger.news(work.store.db, told):
+            told = entry.id
+            if entry.action not in BETWEEN:
+                say(
+                    f"{time.monotonic() - started:6.1f} s  {target:10} {entry.actor}: {entry.action}: {entry.told}"[
+                        :150
+                    ]
+                )
         if outcome(work) == EXPECTED:
             break
     return time.monotonic() - started
@@ -76,7 +77,7 @@ def _conclude(work: Orchestrator, hub: LocalHub, out: Path, seconds: float, say:
     count, problems = ledger.verify(work.store.db)
     ended = outcome(work)
     wrong = {name for name, _ in ended.items() ^ EXPECTED.items()}
-    story, summary = operator.explain(work.store, first) if first else [], report.summary(compute(work.store.db))
+    story, summary = operator.explain(work.store, first) if first else [], report.summary(report.compute(work.store.db))
     say(page("demo.txt", story=story, issues=hub.issues, summary=summary, count=count, problems=problems, out=out,
              ended=Counter(ended.values()), wrong=wrong, seconds=seconds))  # fmt: skip
     return 1 if wrong or problems else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from dbsafety_runtime.storage.lite import LiteStore
@@ -15,6 +16,10 @@ INSERT INTO task_history (id, task_id, at, actor, action, details, prev_hash, ha
 """
 PAGE: Final = """
 SELECT id, task_id, at, actor, action, details, prev_hash, hash FROM task_history WHERE id > ? ORDER BY id LIMIT 500
+"""
+NEWS: Final = """
+SELECT coalesce(target, ''), h.id, task_id, at, actor, action, details FROM task_history h
+LEFT JOIN tasks ON tasks.id = task_id WHERE h.id > ? ORDER BY h.id
 """
 HIGHEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'task_history'"
 START: Final = b"\0" * 32
@@ -29,6 +34,12 @@ class Entry(NamedTuple):
     actor: str
     action: str
     details: str
+
+    @property
+    def told(self) -> str:
+        """What people want to know of it: what was used, what was seen, why."""
+        known = json.loads(self.details)
+        return ": ".join(str(known[name]) for name in ("recipe", "message", "ref", "why") if known.get(name))
 
 
 def _hash(previous: bytes, entry: tuple[object, ...]) -> bytes:
@@ -77,6 +88,12 @@ def _problems(row: tuple[Any, ...], expected: int, previous: bytes) -> list[str]
     if row[7] != _hash(row[6], tuple(row[:6])):
         problems.append(f"row {row[0]} edited (task {row[1]}, {row[4]})")
     return problems
+
+
+def news(store: LiteStore, after: int) -> Iterator[tuple[Entry, str]]:
+    """Yield the rows after row `after`, oldest first, each with the target of its task."""
+    for target, *row in store.rows(NEWS, (after,)):
+        yield Entry(*row), target
 
 
 def history(store: LiteStore, task_id: int) -> tuple[Entry, ...]:

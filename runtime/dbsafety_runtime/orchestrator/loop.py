@@ -23,13 +23,12 @@ import psutil
 from dbsafety_runtime.ops import notify
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.ops.log import get
-from dbsafety_runtime.orchestrator import catalogue, gauges
-from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator import catalogue, gauges, ledger
+from dbsafety_runtime.orchestrator.agents import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, launch
 from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox
-from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
-from dbsafety_runtime.orchestrator.knowledge.sources import sources
+from dbsafety_runtime.orchestrator.knowledge import Knowledge, sources
 from dbsafety_runtime.orchestrator.model import Clock, Manager, Task
 from dbsafety_runtime.orchestrator.phases import Treatment
 from dbsafety_runtime.orchestrator.progress import Progress
@@ -93,6 +92,7 @@ class Orchestrator:
         self._failures: dict[int, int] = {}
         self._refreshed = -REFRESH_SECONDS
         self._log = get("orchestrator")
+        ((self._told,),) = self.store.db.rows("SELECT coalesce(max(id), 0) FROM task_history")
         recovered = self.progress.recover()
         self._log.info("started", recovered=len(recovered), owner=self.progress.owner)
 
@@ -114,13 +114,10 @@ class Orchestrator:
                 gauges.DETECTOR_FAILURES.labels(look.name).inc()
             if look.problem != self._problems.get(look.name):
                 self._problems[look.name] = look.problem
-                self._note(0, look.name, "detector failed" if look.problem else "detector works", why=look.problem)
+                verb = "detector failed" if look.problem else "detector works"
+                self.store.record(0, look.name, verb, why=look.problem)
         gauges.CYCLE_SECONDS.observe(time.monotonic() - started)
         return looks
-
-    def _note(self, task_id: int, actor: str, action: str, **details: object) -> None:
-        self._log.warning(action, task=task_id, actor=actor, **details)
-        self.store.record(task_id, actor, action, **details)
 
     def dispatch(self) -> int:
         """Collect finished steps and hand due tasks to free workers; returns how many steps are running."""
@@ -143,7 +140,7 @@ class Orchestrator:
             elif not item.overdue and time.monotonic() > item.limit:
                 item.overdue = True  # the thread cannot be stopped; its place is filled, its task stays claimed
                 gauges.OVERDUE.inc()
-                self._note(task_id, "orchestrator", "step overdue", status=item.task.status)
+                self.store.record(task_id, "orchestrator", "step overdue", status=item.task.status)
 
     def _finished(self, item: _Running) -> None:
         error = item.future.exception()
@@ -152,7 +149,8 @@ class Orchestrator:
             self._failures.pop(item.task.id, None)
             return
         count = self._failures[item.task.id] = self._failures.get(item.task.id, 0) + 1
-        self._note(item.task.id, "orchestrator", "step failed", why=f"{type(error).__name__}: {error}", count=count)
+        why = f"{type(error).__name__}: {error}"
+        self.store.record(item.task.id, "orchestrator", "step failed", why=why, count=count)
         self.progress.release(item.task, min(60.0, 2.0**count))
 
     def _memory_share(self) -> float:
@@ -174,7 +172,7 @@ class Orchestrator:
         previous = self._chore.get(name)
         if previous is None or previous.done():
             if previous is not None and (error := previous.exception()):
-                self._note(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
+                self.store.record(0, name, "chore failed", why=f"{type(error).__name__}: {error}")
             self._chore[name] = launch(name, work)
 
     def refresh_knowledge(self) -> int:
@@ -190,6 +188,7 @@ class Orchestrator:
             self.detect()
             self._chores_due()
             self._sign_of_life()
+            self._tell()
             end = max(started + self.settings.interval, time.monotonic() + self.settings.interval / 2)
             while not self.stop.is_set() and (left := end - time.monotonic()) > 0:
                 self.dispatch()  # also after a slow look there is time to work
@@ -206,6 +205,12 @@ class Orchestrator:
         overdue = sum(item.overdue for item in self._running.values())
         self.store.set_control("heartbeat", json.dumps({"detectors": problems, "overdue": overdue, "pid": os.getpid()}))
         notify.notify("WATCHDOG=1", f"STATUS={', '.join(f'{count} {status}' for status, count in counts.items())}")
+
+    def _tell(self) -> None:
+        """Log what was written down since the last time, for whoever watches."""
+        for entry, target in ledger.news(self.store.db, self._told):
+            self._told = entry.id
+            self._log.info(entry.action, task=entry.task_id, target=target, actor=entry.actor, why=entry.told)
 
     def run(self) -> None:
         """Cycle until told to stop; a storage failure costs a cycle, not the process."""
@@ -225,6 +230,7 @@ class Orchestrator:
         _, unfinished = wait([item.future for item in self._running.values()], seconds)
         wait(self._chore.values(), 1.0)
         self._reap()
+        self._tell()
         self.knowledge.close()
         self.store.close_store()
         self._held.close()

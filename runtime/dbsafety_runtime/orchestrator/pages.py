@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -21,6 +22,7 @@ PAGES: Final = jinja2.Environment(
     autoescape=jinja2.select_autoescape(["html"]), trim_blocks=True, lstrip_blocks=True,
 )  # fmt: skip
 PAGES.filters["fromjson"] = json.loads
+PAGES.filters["when"] = lambda seconds: time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 @cache

@@ -20,6 +20,17 @@ MEANWHILE_IN_FUNCTION = "".join(
     line.removeprefix("    ").replace("self.", "") for line in MEANWHILE.splitlines(keepends=True)
 )
 
+IN_TRY = WRITE.replace("self.", "")
+MEANWHILE_IN_TRY = MEANWHILE.replace("self.", "")
+BY_CURSOR = IN_TRY.replace("conn.", "cur.")
+MEANWHILE_BY_CURSOR = MEANWHILE_IN_TRY.replace("conn.", "cur.")
+TASKS = (
+    "PRAGMA journal_mode = WAL",
+    "CREATE TABLE task (id INTEGER PRIMARY KEY, state TEXT)",
+    "INSERT INTO task VALUES (1, 'new')",
+    "CREATE TABLE log (n INTEGER)",
+)
+
 
 def call(name: str) -> Call:
     """A method of the store in whose transaction somebody else writes."""
@@ -41,12 +52,19 @@ PAIRS = (
     Pair(
         "fix_quoted",
         "sqlite3",
-        (
-            "PRAGMA journal_mode = WAL",
-            "CREATE TABLE task (id INTEGER PRIMARY KEY, state TEXT)",
-            "INSERT INTO task VALUES (1, 'new')",
-            "CREATE TABLE log (n INTEGER)",
-        ),
+        TASKS,
         (Call("take", "take(conn)", "database is locked", inject=((IN_FUNCTION, MEANWHILE_IN_FUNCTION),)),),
+    ),
+    Pair(
+        "fix_locked",
+        "sqlite3",
+        TASKS,
+        (
+            *(
+                Call(name, f"{name}(conn)", "database is locked", inject=((IN_TRY, MEANWHILE_IN_TRY),))
+                for name in ("take", "prepared", "by_method")
+            ),
+            Call("by_cursor", "by_cursor(conn)", "database is locked", inject=((BY_CURSOR, MEANWHILE_BY_CURSOR),)),
+        ),
     ),
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dbsafety_runtime.orchestrator.cli import main
 from dbsafety_runtime.orchestrator.demo import outcome, settings_for
 from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
+from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import ScriptedManager
@@ -124,7 +126,7 @@ def test_the_commands_around_a_running_orchestrator(tmp_path: Path) -> None:
         (["frobnicate"], "No such command 'frobnicate'"),
         (["explain", "x"], "'x' is not a valid integer"),
         (["--config", "nowhere.toml", "status"], "nowhere.toml: cannot be read"),
-        (["scan", "--once"], "supervisord does not answer"),
+        (["scan", "--once"], "supervisor.sock: [Errno 2] No such file or directory (services, ports, paths, stale)\n"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_2(
@@ -141,7 +143,9 @@ def test_an_unknown_manager_or_setting_is_a_sentence(tmp_path: Path, capsys: pyt
     config = tmp_path / "c.toml"
     config.write_text("[orchestrator]\nmanager = 'initd'\n", encoding="utf-8")
     assert main(["--config", str(config), "scan", "--once"]) == 2
-    assert capsys.readouterr().err == "orchestrator: there is no service manager 'initd': supervisord or systemd\n"
+    assert capsys.readouterr().err == (
+        "dbsafety_runtime orchestrator: there is no service manager 'initd': supervisord or systemd\n"
+    )
     config.write_text("[orchestrator]\nmanger = 'systemd'\n", encoding="utf-8")
     assert main(["--config", str(config), "status"]) == 2
     assert "unknown setting orchestrator.manger" in capsys.readouterr().err
@@ -168,6 +172,7 @@ def test_issues_are_handed_in_and_stuck_tasks_freed_by_command(
     code, text = command("reset-stuck")
     assert (code, "another orchestrator holds" in text) == (2, True)
     bench.close()
+    capsys.readouterr()
     assert command("reset-stuck", "--dry-run") == (0, "task 1 is stuck\n")
     assert command("reset-stuck") == (0, "task 1 freed\n")
     assert command("reset-stuck") == (0, "")
@@ -186,6 +191,48 @@ def test_every_log_line_names_its_thread_and_steps_run_in_workers(
     steps = {line["thread_name"] for line in lines if line["component"] == "worker"}
     assert steps
     assert steps <= {f"worker-{number}" for number in (1, 2, 3, 4)}
+
+
+def test_what_is_written_down_is_logged_once_with_its_reason(
+    tmp_path: Path, manager: ScriptedManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever watches the log of `run` sees what the audit trail gets; what an earlier run has done is not repeated."""
+    log.configure("json", "info")
+    manager.add("api")
+    bench = Bench(tmp_path, manager, auto_fix=False)
+    bench.run(15)
+    bench.close()
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    said = [(line["event"], line["actor"], line["target"]) for line in told if "actor" in line]
+    assert said == [
+        ("detected", "services", "api"), ("diagnosing", "gate", "api"), ("escalated", "orchestrator", "api"),
+    ]  # fmt: skip
+    assert [line["why"] for line in told if "actor" in line][:2] == ["ended with status 1", "not transient"]
+    again = Bench(tmp_path, manager, auto_fix=False)
+    again.close()
+    assert [line for line in capsys.readouterr().err.splitlines() if "actor" in line] == []
+
+
+def test_status_says_what_waits_for_whom(
+    tmp_path: Path, manager: ScriptedManager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager.add("api")
+    bench = Bench(tmp_path, manager, auto_fix=False)
+    bench.run(15)
+    task = bench.task("api")
+    assert page("status.txt", counts={"escalated": 1}, paused=True, tasks=[task], now=task.changed_at + 600) == (
+        "1 escalated\n"
+        "paused: nothing is repaired; `resume` ends it\n"
+        "    1 escalated   for 10 min  api: ended with status 1\n"
+        "escalated tasks wait for you: `explain ID` tells why, `approve ID` carries out the plan, "
+        "`reject ID` closes them\n"
+    )
+    capsys.readouterr()
+    assert main(["--state", str(bench.work.settings.state), "explain", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"task 1: service_failure on api, seen \d+ times, first 2027-01-15 08:00:00 UTC", lines[0])
+    assert lines[-1] == "`approve 1` carries the plan out, `reject 1` closes the task"
+    bench.close()
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from dbsafety_runtime.orchestrator.model import Issue
+from dbsafety_runtime.orchestrator.model import Issue, ManagerError
 
 T = TypeVar("T")
 
@@ -96,7 +96,9 @@ class Watch:
         if not future.done():
             return Look(name, None, f"did not answer within {self._limit:g} s")
         if error := future.exception():
-            return Look(name, None, f"{type(error).__name__}: {error}")
+            return Look(
+                name, None, str(error) if isinstance(error, ManagerError) else f"{type(error).__name__}: {error}"
+            )
         answer: object = future.result()
         if not isinstance(answer, Scan) or not all(type(issue) is Issue for issue in answer.issues):
             return Look(name, None, f"answered with {type(answer).__name__}")

@@ -9,8 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import Issue, Manager, ServiceConfig
+from dbsafety_runtime.orchestrator.model import Issue, Manager, ServiceConfig, words
 
 INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
 

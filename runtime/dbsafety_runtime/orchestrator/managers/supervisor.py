@@ -52,7 +52,7 @@ class SupervisorManager:
                 return None
             raise ManagerError(f"supervisord: {method}: {fault.faultString}") from fault
         except (httpx.HTTPError, xmlrpc.client.ResponseError, ExpatError) as error:
-            raise ManagerError(f"supervisord does not answer: {error}") from error
+            raise ManagerError(f"supervisord does not answer at {self._socket}: {error}") from error
         return value
 
     def services(self) -> tuple[Service, ...]:
