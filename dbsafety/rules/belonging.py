@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from dbsafety.drivers.spec import Effect
+from dbsafety.facts.sql import Verb
 from dbsafety.rules.reach import LOOPS
 from dbsafety.rules.savepoints import ops_in
 from dbsafety.rules.view import FunctionView
@@ -116,6 +117,18 @@ def before(view: FunctionView, handle: Handle, key: Key, attempt: ast.Try) -> Be
     if search.over_budget or (any(waits) and not all(waits)):
         return Before.MAYBE
     return Before.ROWS if any(waits) else Before.NOTHING
+
+
+def writes_in_turns(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> bool:
+    """Whether a loop in these statements writes to the connection, so that turns that went well wait for a commit."""
+    inside = {id(node) for part in body for node in ast.walk(part)}
+    for call, facts in view.calls():
+        if id(call) not in inside or not any(isinstance(o, LOOPS) and id(o) in inside for o in view.around(call)):
+            continue
+        sends = any(op.key == key and op.effect in _SENDS and op.statement.verb is not Verb.READ for op in facts.ops)
+        if sends or (facts.targets and (key in facts.passed or key.persistent)):
+            return True
+    return False
 
 
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
