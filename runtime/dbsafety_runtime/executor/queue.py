@@ -57,7 +57,12 @@ def enqueue(
         "kind": kind, "assignee": assignee, "payload": text, "priority": priority, "at": at, "dedupe": dedupe,
         "group": group, "max_attempts": max_attempts, "deadline": deadline,
     }  # fmt: skip
-    task_id, new = tx.execute(sql.ENQUEUE, values)[0]
+    try:
+        ((task_id, new),) = tx.execute(sql.ENQUEUE, values)
+    except Rejected as fault:
+        if fault.code == "22P05":  # untranslatable_character
+            raise Rejected("the payload holds a NUL character, which PostgreSQL cannot store", fault.code) from fault
+        raise
     return int(task_id), bool(new)
 
 
