@@ -23,12 +23,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg2
 
 from dbsafety_runtime.executor.handlers import Context
-from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.executor.model import WorkerOptions
+from dbsafety_runtime.executor.worker import Worker
 from dbsafety_runtime.ops import log
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 from dbsafety_runtime.storage import migrate
@@ -97,7 +97,7 @@ def bare(dsn: str, marks: Marks, batch: int, latency: bool) -> None:
 def ours(dsn: str, marks: Marks, batch: int, latency: bool) -> None:
     """A worker as `executor run` makes it."""
     log.configure("json", "error")
-    options = WorkerOptions(assignee=ASSIGNEE, batch=batch, worker_id=uuid4(), once=not latency)
+    options = WorkerOptions(assignee=ASSIGNEE, batch=batch, once=not latency)
 
     def noop(context: Context) -> None:
         if marks(context.task.payload.get("t0")):

@@ -80,9 +80,9 @@ class TaskQueue(MemoryStore):
 
     def start_task(self, task_id: int) -> Task | None:
         """Claim one task by id: a new attempt with a lease, or None when it is not ready or another has it."""
-        values = {"owner": self._name, "lease": self.policy.lease, "task": task_id, "assignee": self.assignee}
-        rows = self.store.run(lambda tx: tx.execute(sql.START, values))
-        return Task(*rows[0]) if rows else None
+        claim = (self._name, self.assignee, 1, self.policy.lease, task_id)
+        rows = self.store.run(lambda tx: tx.call(sql.START, *claim), autocommit=True)
+        return Task(*rows[0][3:]) if rows else None
 
     def complete_task(self, task: Task, result: object = None, tx: Transaction | None = None) -> None:
         """Settle an attempt as completed, in `tx` when given (effect and completion in one commit).

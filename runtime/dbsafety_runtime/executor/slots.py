@@ -10,7 +10,7 @@ from typing import Final
 
 from dbsafety_runtime.executor.handlers import DEADLINE, Context, Handler, attempt
 from dbsafety_runtime.executor.listener import Listener
-from dbsafety_runtime.executor.model import Outcome, Task, error_detail
+from dbsafety_runtime.executor.model import Outcome, Task, WorkerOptions, error_detail
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import log
 
@@ -23,7 +23,7 @@ class DeadlineExceeded(Exception):
 
 
 class Slots:
-    """`size` threads that take tasks from a local queue, and the ledger of every attempt this worker holds.
+    """`concurrency` threads that take tasks from a local queue, and the ledger of every attempt this worker holds.
 
     A held attempt is waiting, running, or done and not yet settled. `lead` settles and claims; it is called on a slot's
     thread when nothing more runs or `batch` outcomes wait, and when the listener, at which one idle thread waits, says
@@ -34,14 +34,13 @@ class Slots:
         self,
         queue: TaskQueue,
         handlers: Mapping[str, Handler],
+        options: WorkerOptions,
         *,
-        size: int,
-        batch: int,
         listener: Listener,
         lead: Callable[[], None],
     ) -> None:
         self._handlers, self._store, self._queue = handlers, queue.store, queue
-        self._listener, self._lead, self._batch = listener, lead, batch
+        self._listener, self._lead, self._batch = listener, lead, options.batch
         self._listening = False
         self._changed = threading.Condition()
         self._waiting: deque[Task] = deque()
@@ -50,7 +49,7 @@ class Slots:
         self._held: dict[int, int] = {}
         self._abandoned = 0
         self._closed = threading.Event()
-        for _ in range(size):
+        for _ in range(options.concurrency):
             self._spawn()
 
     def _spawn(self) -> None:

@@ -25,7 +25,7 @@ JITTER: Final = "(0.5 + random() / 2)"
 PICK: Final = """
 picked AS (
   SELECT task_id FROM jr_task_announcements q WHERE assignee = $2 AND <ready>
-    AND CASE WHEN $5 THEN lost_leases >= $6 ELSE lost_leases < $6 END
+    AND <which>
   ORDER BY priority DESC, run_at, task_id LIMIT $3 FOR UPDATE SKIP LOCKED
 ), claimed AS (
   UPDATE jr_task_announcements t SET status = 'in_progress', attempt = t.attempt + 1, lease_owner = $1,
@@ -33,19 +33,19 @@ picked AS (
   WHERE t.task_id = ANY (ARRAY(SELECT task_id FROM picked)) RETURNING t.*
 )""".replace("<ready>", READY)
 
+FITTING: Final = "CASE WHEN $5 THEN lost_leases >= $6 ELSE lost_leases < $6 END"
+
 # A transaction that only claims need not wait for the disk: a claim that a crash of the server undoes leaves the task
 # ready, and nothing that was settled rests on it (a later flush takes the claim along).
-CLAIM: Final = Prepared(
-    "claim",
-    "uuid, text, int, float8, bool, int",
-    """
+CLAIM_ONLY: Final = """
 WITH <pick>, history AS (
   INSERT INTO task_history (task_id, attempt, event, actor) SELECT task_id, attempt, 'claimed', $1 FROM claimed
 )
 SELECT pg_current_xact_id()::text, (SELECT set_config('synchronous_commit', 'off', true)) = 'off', status, <task>
 FROM claimed
-""".replace("<pick>", PICK).replace("<task>", TASK),
-)
+""".replace("<pick>", PICK).replace("<task>", TASK)
+CLAIM: Final = Prepared("claim", "uuid, text, int, float8, bool, int", CLAIM_ONLY.replace("<which>", FITTING))
+START: Final = Prepared("start", "uuid, text, int, float8, bigint", CLAIM_ONLY.replace("<which>", "task_id = $5"))
 
 # $7-$10 outcomes, $11 backoff, $12 its cap.
 SETTLE_AND_CLAIM: Final = Prepared(
@@ -76,24 +76,12 @@ WITH settled AS (
 SELECT pg_current_xact_id()::text, true, status, <task> FROM claimed
 UNION ALL SELECT pg_current_xact_id()::text, false, status, task_id, attempt,
   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM settled
-""".replace("<pick>", PICK)
+""".replace("<pick>", PICK.replace("<which>", FITTING))
     .replace("<task>", TASK)
     .replace("<again>", AGAIN)
     .replace("<jitter>", JITTER),
 )
 
-START: Final = """
-WITH started AS (
-  UPDATE jr_task_announcements SET status = 'in_progress', attempt = attempt + 1, lease_owner = %(owner)s::uuid,
-    lease_until = clock_timestamp() + make_interval(secs => %(lease)s), started_at = clock_timestamp()
-  WHERE task_id = (SELECT task_id FROM jr_task_announcements q WHERE task_id = %(task)s AND assignee = %(assignee)s
-    AND <ready> FOR UPDATE SKIP LOCKED) RETURNING *
-), history AS (
-  INSERT INTO task_history (task_id, attempt, event, actor)
-  SELECT task_id, attempt, 'claimed', %(owner)s::uuid FROM started
-)
-SELECT <task> FROM started
-""".replace("<ready>", READY).replace("<task>", TASK)
 PEEK: Final = """
 SELECT <task> FROM jr_task_announcements q WHERE assignee = %s AND <ready>
 ORDER BY priority DESC, run_at, task_id LIMIT %s

@@ -7,13 +7,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from dbsafety_runtime.executor.handlers import Handler
 from dbsafety_runtime.executor.listener import Listener, Wake
-from dbsafety_runtime.executor.model import Outcome, Policy, error_detail
+from dbsafety_runtime.executor.model import Outcome, WorkerOptions, error_detail
 from dbsafety_runtime.executor.pulse import Beat, Pulse
 from dbsafety_runtime.executor.queue import TaskQueue, Turn
 from dbsafety_runtime.executor.slots import CANCEL_GRACE, Slots
@@ -35,31 +34,11 @@ NUMBERS: Final = re.compile(r"\d+")
 LOG = log.get("worker")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How a worker runs. Times in seconds; `batch` tasks per slot are claimed and settled with one commit."""
-
-    assignee: str
-    concurrency: int = 1
-    batch: int = 1
-    grace: float = 25.0
-    stall: float = 60.0
-    once: bool = False
-    session_lock: bool = True
-    worker_id: UUID = field(default_factory=uuid4)
-    policy: Policy = field(default_factory=Policy)
-
-    @property
-    def capacity(self) -> int:
-        """How many tasks the worker may hold."""
-        return self.concurrency * self.batch
-
-
 class Worker:
     """One executor process for one assignee; `stop` may be called from a signal handler."""
 
     def __init__(self, target: Target, options: WorkerOptions, handlers: Mapping[str, Handler]) -> None:
-        self.options = options
+        self.options, self._owner = options, options.worker_id or uuid4()
         self._wake = Wake()
         self._stopping = False
         self._turns = threading.Lock()
@@ -70,15 +49,8 @@ class Worker:
         )
         self.queue = self._queue(self._store)
         self._memory = self._queue(self._side)
-        self.listener = Listener(target, options.assignee, options.worker_id, self._wake, options.policy.heartbeat)
-        self.slots = Slots(
-            self._memory,
-            handlers,
-            size=options.concurrency,
-            batch=options.batch,
-            listener=self.listener,
-            lead=self._lead,
-        )
+        self.listener = Listener(target, options.assignee, self._owner, self._wake, options.heartbeat)
+        self.slots = Slots(self._memory, handlers, options, listener=self.listener, lead=self._lead)
         self._pulse = Pulse(
             self._queue(Store(target.named(f"pulse:{options.assignee}"), tries=2)),
             held=self.slots.held,
@@ -93,12 +65,12 @@ class Worker:
         self._ready = self._exhausted = False
         self._pause = 0.0
         self._advanced = self._last_turn = time.monotonic()
-        self._poll = options.policy.poll
+        self._poll = options.poll
         self._next_poll = self._next_ping = 0.0
         metrics.IN_FLIGHT.set_function(lambda: self.slots.count)
 
     def _queue(self, store: Store) -> TaskQueue:
-        return TaskQueue(store, self.options.assignee, self.options.worker_id, self.options.policy)
+        return TaskQueue(store, self.options.assignee, self._owner, self.options)
 
     def stop(self) -> None:
         """Stop claiming and drain; safe in a signal handler."""
@@ -114,7 +86,7 @@ class Worker:
         self._pulse.register()
         self._pulse.start()
         self.listener.start()
-        LOG.info("worker started", worker=str(self.options.worker_id), assignee=self.options.assignee, pid=os.getpid())
+        LOG.info("worker started", worker=str(self._owner), assignee=self.options.assignee, pid=os.getpid())
         try:
             while not self._finished():
                 self._step()
@@ -148,7 +120,7 @@ class Worker:
         """One turn of the loop: settle and claim when there is a reason to, then wait for the next reason."""
         reach("main_loop")
         self._advanced = now = time.monotonic()
-        self._poll = JITTER.uniform(0.8, 1.2) * self.options.policy.poll  # drawing it on the way to a handler is slow
+        self._poll = JITTER.uniform(0.8, 1.2) * self.options.poll  # drawing it on the way to a handler is slow
         woken = self._wake.take()
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
@@ -273,7 +245,7 @@ class Worker:
         if now < self._next_ping or not self._ready:
             return
         self._next_ping = now + min(5.0, (watchdog_seconds() or 15.0) / 3)
-        quiet = max(now - self._pulse.advanced - 2 * self.options.policy.heartbeat, now - self.listener.advanced)
+        quiet = max(now - self._pulse.advanced - 2 * self.options.heartbeat, now - self.listener.advanced)
         if quiet < THREAD_PATIENCE:
             state = "degraded" if self._pause else "working"
             notify("WATCHDOG=1", f"STATUS={state}, {self.slots.count} tasks held")

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -21,9 +21,9 @@ import psycopg2
 
 from dbsafety_runtime.executor.handlers import Handler
 from dbsafety_runtime.executor.invariants import violations
-from dbsafety_runtime.executor.model import Policy
+from dbsafety_runtime.executor.model import Policy, WorkerOptions
 from dbsafety_runtime.executor.queue import TaskQueue
-from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.executor.worker import Worker
 from dbsafety_runtime.storage.pg import Target
 from dbsafety_runtime.storage.uow import Store
 
@@ -92,8 +92,8 @@ class WorkerThread:
 
     def __init__(self, dsn: str, handlers: Mapping[str, Handler], **options: Any) -> None:
         target = options.pop("target", Target(dsn))
-        values = WorkerOptions(assignee=options.pop("assignee", JR), policy=options.pop("policy", TUNED), grace=5.0)
-        self.worker = Worker(target, replace(values, **options), handlers)
+        values = asdict(options.pop("policy", TUNED)) | {"assignee": JR, "grace": 5.0} | options
+        self.worker = Worker(target, WorkerOptions(**values), handlers)
         self.code: int | None = None
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)

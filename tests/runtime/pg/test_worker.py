@@ -583,7 +583,7 @@ def test_39_reset_stuck_leaves_a_living_owners_tasks_alone(dsn: str, queue: Task
 def test_40_a_second_process_with_the_same_id_is_refused(dsn: str) -> None:
     with WorkerThread(dsn, NOOP) as first:
         running(dsn, first)
-        with WorkerThread(dsn, NOOP, worker_id=first.worker.options.worker_id) as second:
+        with WorkerThread(dsn, NOOP, worker_id=first.worker.queue.owner) as second:
             second.thread.join(20)
             assert isinstance(second.error, WorkerIdInUse)
     assert_invariants(dsn)
@@ -680,7 +680,7 @@ def test_an_id_taken_over_ends_the_process(dsn: str, monkeypatch: pytest.MonkeyP
         other = psycopg2.connect(dsn, connect_timeout=5)
         waiting = threading.Thread(
             target=lambda: other.cursor().execute(
-                "SELECT pg_advisory_lock(7237, hashtext(%s))", (str(worker.worker.options.worker_id),)
+                "SELECT pg_advisory_lock(7237, hashtext(%s))", (str(worker.worker.queue.owner),)
             )
         )
         waiting.start()
