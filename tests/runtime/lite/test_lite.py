@@ -140,7 +140,7 @@ def test_a_group_runs_once_and_what_ran_up_to_a_failing_caller_twice(lite: LiteS
             thread.join()
     with pytest.raises(ValueError, match="alone"):
         lite.write(counted("alone", fails=True))
-    assert runs == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 1, "alone": 1}, "whoever came after the failing one had not run"
+    assert runs == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 1, "alone": 1}, "who came after the failing one had not run"
     assert names(lite) == ["a", "b", "c", "e"]
     assert isinstance(results["d"], ValueError)
 
