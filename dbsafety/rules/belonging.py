@@ -53,7 +53,7 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
             )
         if is_shared(view, key):
             return _CALLERS
-    if swallow.spec.aborts and _waits(view, key, attempt):
+    if swallow.spec.aborts and waits(view, key, attempt):
         return (
             "the function has written to the connection before the `try` and not committed yet: a bare rollback would "
             "throw that away; use a savepoint or let the error leave the function"
@@ -146,7 +146,7 @@ def _sends_more_than_reads(view: FunctionView, key: Key) -> bool:
     return not all(op.statement.verb.value == "read" for op in sends)
 
 
-def _waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
+def waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
     """Whether the function has written to the connection when it comes to the place, and has not ended it."""
     waits = False
     for call, op in sorted(view.ops(key), key=lambda pair: (pair[0].lineno, pair[0].col_offset)):
