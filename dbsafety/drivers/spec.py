@@ -71,6 +71,7 @@ class MethodSpec:
     the connection. `raw` marks a connection of another driver, whose statements are not followed.
     `rolls_back` marks a method that ends the transaction by a rollback before it does its own work (psycopg2's
     `set_isolation_level`). `writes` marks one that changes rows without a text, at once or with the next flush.
+    `local` marks one that touches neither database nor server: on an open connection, in its own thread, it succeeds.
     """
 
     effect: Effect
@@ -87,6 +88,7 @@ class MethodSpec:
     writes: bool = False
     lends: str = ""
     raw: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

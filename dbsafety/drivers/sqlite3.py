@@ -9,7 +9,6 @@ from dbsafety.drivers.dbapi import (
     NEUTRAL,
     ROLLBACK,
     last_part,
-    makes,
     methods,
     moved,
     standard_errors,
@@ -36,7 +35,7 @@ CONNECTION = HandleSpec(
     kind=HandleKind.CONNECTION,
     classes=("sqlite3.Connection",),
     methods={
-        "cursor": makes(HandleKind.CURSOR),
+        "cursor": MethodSpec(Effect.MAKE, returns=HandleKind.CURSOR, local=True),
         "execute": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0),
         "executemany": MethodSpec(Effect.EXECUTE, returns=HandleKind.CURSOR, sql=0, many=True),
         "executescript": _SCRIPT,

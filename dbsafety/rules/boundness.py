@@ -68,6 +68,36 @@ def unsafe_uses(view: FunctionView) -> Iterator[Use]:
     yield from sorted(found, key=lambda use: (use.node.lineno, use.node.col_offset))
 
 
+def is_local(view: FunctionView, node: ast.expr | None) -> bool:
+    """Whether the call is a method of a handle that succeeds whatever the database does (`cursor()` of sqlite3)."""
+    func = node.func if isinstance(node, ast.Call) else None
+    if not isinstance(func, ast.Attribute):
+        return False
+    held = handles(view.resolver.evaluate(func.value, view.scope))
+    rows = [view.spec(h).handles[h.kind].methods.get(func.attr) for h in held if h.kind in view.spec(h).handles]
+    return bool(rows) and all(row is not None and row.local for row in rows)
+
+
+def _only_reports(call: ast.Call) -> bool:
+    """Whether the call prints or logs something."""
+    match call.func:
+        case ast.Name(id="print"):
+            return True
+        case ast.Attribute(value=value, attr="debug" | "info" | "warning" | "error" | "exception" | "critical"):
+            return "log" in ast.unparse(value).lower()
+    return False
+
+
+def is_tested(view: FunctionView, use: Use) -> bool:
+    """Whether the use stands under a test of the connection whose method, one that succeeds, binds the variable."""
+    value = use.opening.value if isinstance(use.opening, (ast.Assign, ast.AnnAssign)) else None
+    func = value.func if isinstance(value, ast.Call) else None
+    if not is_local(view, value) or not isinstance(func, ast.Attribute) or not isinstance(func.value, ast.Name):
+        return False
+    tests = (outer.test for outer in view.around(use.node) if isinstance(outer, ast.If))
+    return any(isinstance(n, ast.Name) and n.id == func.value.id for test in tests for n in ast.walk(test))
+
+
 def _attempts_of(view: FunctionView, node: ast.AST) -> list[ast.Try]:
     """The `try` statements whose bodies hold the node, innermost first."""
     found: list[ast.Try] = []
@@ -151,10 +181,12 @@ class _Walk:
             yield step.exc, state, kind
 
     def _raises(self, step: Step) -> tuple[Raised, ...]:
-        """What the step raises: plain operations are taken to succeed, calls and explicit raises are not."""
+        """What the step raises: plain operations and reports succeed, calls and explicit raises do not."""
         if step.kind is StepKind.RAISE:
             return (Raised.OTHER,)
         if step.kind is not StepKind.CALL or not isinstance(step.node, ast.Call):
+            return ()
+        if is_local(self.view, step.node) or _only_reports(step.node):
             return ()
         facts = self.view.frame.call(step.node)
         if any(op.opens for op in facts.ops) and not facts.targets:

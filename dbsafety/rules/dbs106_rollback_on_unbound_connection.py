@@ -6,7 +6,8 @@ the opening itself has failed. Also `conn = None` before the `try` followed by a
 AttributeError instead.
 
 It is quiet when the variable is bound before the `try`, when it is set to None there and every use is guarded
-(`if conn:`, `if conn is not None:`), and when the handler cannot catch what the opening raises.
+(`if conn:`, `if conn is not None:`), when the handler cannot catch what the opening raises, and when nothing that can
+fail stands before a cursor of an open SQLite connection: making one does not touch the database.
 
 ## Why it matters
 When `connect()` fails, the handler itself fails: `UnboundLocalError: cannot access local variable 'conn' where it is
@@ -57,7 +58,7 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, Guard, InsertBefore, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.boundness import Bound, Use, unsafe_uses
+from dbsafety.rules.boundness import Bound, Use, is_local, is_tested, unsafe_uses
 from dbsafety.rules.reach import may_prebind
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -79,11 +80,13 @@ def check(view: FunctionView) -> Iterator[Finding]:
     if not view.info.has_handlers:
         return
     for use in unsafe_uses(view):
-        if view.spec(use.handle).family:
+        if view.spec(use.handle).family or is_tested(view, use):
             continue
         opening = use.opening
         value = opening.value if isinstance(opening, (ast.Assign, ast.AnnAssign)) else None
         made = f"`{ast.unparse(value)[:60]}`" if value is not None else "the statement that binds it"
+        if is_local(view, value):
+            made = f"what stands before {made}"
         plan, refusal = _plan(view, use)
         state, error, remedy = "None", "AttributeError", "test it here"
         if use.state is Bound.UNBOUND:

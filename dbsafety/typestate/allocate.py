@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import AutocommitSwitch, ConstructorSpec, DriverSpec, HandleKind, RequestSpec, Switch
-from dbsafety.facts.scopes import Scope, Target
-from dbsafety.typestate.attributes import defining_class
+from dbsafety.facts.scopes import FunctionInfo, Scope, Target
+from dbsafety.typestate.attributes import defining_class, method
+from dbsafety.typestate.parameters import argument_for, default_of
 from dbsafety.typestate.values import (
     EMPTY,
     Evaluator,
@@ -159,11 +160,28 @@ def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpe
     if target is None or function is None:
         return
     names = _spellings(target)
+    for value, switch in _switches(function, names, spec):
+        yield told_mode(resolver, value, scope, spec, switch) or Mode.UNKNOWN
+    for call_on in function.calls:
+        for called, there in _called(resolver, call_on, scope, target, names):
+            for value, switch in _switches(called, frozenset({there}), spec):
+                given, place = _given(call_on, called, value, scope)
+                yield told_mode(resolver, given, place, spec, switch) or Mode.UNKNOWN
+    maker = _constructor(resolver, function, target)
+    if maker is not None:
+        for value, switch in _switches(maker, frozenset({f"{maker.self_name}.{target.name}"}), spec):
+            yield told_mode(resolver, value, maker.scope, spec, switch) or Mode.UNKNOWN
+
+
+def _switches(
+    function: FunctionInfo, names: frozenset[str], spec: DriverSpec
+) -> Iterator[tuple[ast.expr, AutocommitSwitch]]:
+    """What the function sets the mode of the connection spelled `names` to, and by which switch."""
     attributes = {switch.name: switch for switch in spec.autocommit if switch.by is Switch.ATTRIBUTE}
     for attribute, value in function.assigns:
         switch = attributes.get(attribute.attr)
         if switch is not None and ast.unparse(attribute.value) in names:
-            yield told_mode(resolver, value, scope, spec, switch) or Mode.UNKNOWN
+            yield value, switch
     methods = {switch.name: switch for switch in spec.autocommit if switch.by is Switch.METHOD}
     for call_on in function.calls:
         func = call_on.func
@@ -172,7 +190,48 @@ def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpe
             continue
         argument = switch_argument(call_on, switch)
         if argument is not None:
-            yield told_mode(resolver, argument, scope, spec, switch) or Mode.UNKNOWN
+            yield argument, switch
+
+
+def _constructor(resolver: Evaluator, function: FunctionInfo, target: Target) -> FunctionInfo | None:
+    """The constructor that calls the method which opens the attribute `target`, and may switch its mode afterwards."""
+    maker = method(resolver, target.cls, "__init__") if target.cls is not None else None
+    if maker is None or maker is function:
+        return None
+    opener = f"{maker.self_name}.{function.qualname.rpartition('.')[2]}"
+    return maker if any(ast.unparse(call.func) == opener for call in maker.calls) else None
+
+
+def _called(
+    resolver: Evaluator, call: ast.Call, scope: Scope, target: Target, names: frozenset[str]
+) -> Iterator[tuple[FunctionInfo, str]]:
+    """The own methods, and the functions handed the connection, that the call means, and what it is spelled there."""
+    function, func = scope.function, call.func
+    stored = (target.cls, target.name) if target.cls is not None else target.scope.stored.get(target.name)
+    if function is None or stored is None:
+        return
+    if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == function.self_name:
+        found = method(resolver, stored[0], func.attr)
+        if found is not None and found is not function:
+            yield found, f"{found.self_name}.{stored[1]}"
+    if any(isinstance(part, (ast.Name, ast.Attribute)) and ast.unparse(part) in names for part in call.args):
+        for found in (value.info for value in resolver.evaluate(func, scope) if isinstance(value, Function)):
+            for name in (argument.arg for argument in found.parameters):
+                passed = argument_for(call, found, name)
+                if passed is not None and ast.unparse(passed) in names:
+                    yield found, name
+
+
+def _given(call: ast.Call, called: FunctionInfo, value: ast.expr, scope: Scope) -> tuple[ast.expr, Scope]:
+    """The value, or what the call gives for it where it is a parameter of the called function, and its scope."""
+    if isinstance(value, ast.Name):
+        argument = argument_for(call, called, value.id)
+        if argument is not None:
+            return argument, scope
+        default = default_of(called, value.id)
+        if default is not None:
+            return default, called.scope
+    return value, called.scope
 
 
 def _spellings(target: Target) -> frozenset[str]:

@@ -108,6 +108,16 @@ def test_a_cursor_has_no_block() -> None:
     assert not hasattr(sqlite3.Cursor, "__exit__")
 
 
+def test_a_cursor_touches_no_database(tmp_path: Path) -> None:
+    assert [name for name, row in CONNECTION.methods.items() if row.local] == ["cursor"]
+    path = tmp_path / "no.db"
+    path.write_bytes(b"no database, but long enough to be read as one. " * 100)
+    with closing(sqlite3.connect(path)) as conn:
+        cur = conn.cursor()
+        with pytest.raises(sqlite3.DatabaseError, match="file is not a database"):
+            cur.execute("SELECT 1 FROM t")
+
+
 def test_what_statements_return() -> None:
     with closing(sqlite3.connect(":memory:")) as conn:
         cur = conn.cursor()
