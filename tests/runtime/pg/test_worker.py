@@ -174,6 +174,7 @@ def test_once_ends_when_nothing_is_ready(dsn: str, queue: TaskQueue) -> None:
 def test_6_sessions_ended_while_idle(dsn: str, queue: TaskQueue) -> None:
     with WorkerThread(dsn, NOOP) as worker:
         running(dsn, worker)
+        wait_until(lambda: worker.worker.listener._subscription, "it listens")
         assert end_sessions(dsn) >= 3
         queue.enqueue("noop")
         wait_until(lambda: status_of(dsn, 1) == "completed")
