@@ -114,11 +114,14 @@ def _rebound(suite: Sequence[ast.stmt], argument: ast.expr) -> bool:
 
 
 def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb]) -> bool:
-    """Whether the function keeps the connection to itself and every statement it sends is known to be one of those."""
+    """Whether the function keeps the connection to itself and every statement it sends is known to be one of those.
+
+    A commit among them ends nothing that others could wait for.
+    """
     given = [call for call, facts in view.calls() if key in facts.passed]
     if not all(view.is_external(call.func, "contextlib.closing") for call in given):
         return False
-    sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)]
+    sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT)]
     return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb in verbs for op in sent)
 
 

@@ -6,7 +6,8 @@ error leaves the function, or a handler ends it without closing.
 
 It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
 given to a pool, for `:memory:` and `mode=ro`, in module-level code, and in scripts that only run and end. Migrations
-have low confidence, and so has a SQLite connection that only sends VACUUM, PRAGMA or CREATE: it holds no lock.
+have low confidence, and so has a SQLite connection that only sends VACUUM, PRAGMA or CREATE, since it holds no lock, or
+only reads and whose error leaves the function.
 
 ## Why it matters
 The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
@@ -59,7 +60,7 @@ from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
 from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
-from dbsafety.rules.leaks import is_kept, leak_of
+from dbsafety.rules.leaks import Leak, is_kept, leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
@@ -101,11 +102,11 @@ def check(view: FunctionView) -> Iterator[Finding]:
         ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if is_upgrade(view.path) or (op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE)):
-            confidence = Confidence.LOW
         reads = only_sends(view, op.key, (Verb.READ,))
         if reads:
             confidence = confidence.at_most(Confidence.MEDIUM)
+        if is_upgrade(view.path) or (op.spec.keeps_lock and _is_harmless(view, op, leak)):
+            confidence = Confidence.LOW
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
         way = f"{handler_text(leak.handler.node)} ends it" if leak.handler else "it leaves the function"
@@ -127,6 +128,15 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix_refusal=refusal,
             scope=view.name,
         )
+
+
+def _is_harmless(view: FunctionView, op: Op, leak: Leak) -> bool:
+    """Whether nobody waits for what the leaked SQLite connection holds: it never had a transaction, or it only read
+    and its error leaves the function, so that no rows are fetched any more. One with a thread of its own keeps that.
+    """
+    if leak.handler is None and not op.spec.is_async and only_sends(view, op.key, (*_LOCK_FREE, Verb.READ)):
+        return True
+    return only_sends(view, op.key, _LOCK_FREE)
 
 
 def _harm(op: Op, *, reads: bool) -> str:
