@@ -34,6 +34,21 @@ FAMILIES = {
     "3": "Statements",
     "9": "Opinions, off by default",
 }
+SHORT_EXAMPLE = """\
+import psycopg2
+
+
+class Tasks:
+    conn: psycopg2.extensions.connection
+
+    def start(self, task_id):
+        try:
+            self.conn.cursor().execute("UPDATE task SET state = 'running' WHERE id = %s", (task_id,))
+            self.conn.commit()
+        except psycopg2.Error as error:
+            print(f"start failed: {error}")
+"""
+"""What the README shows."""
 NOT_IN_THE_CODE = ("DBS001", "DBS004")
 """Rules that no comment silences: the file cannot be read, or the note is not about its code."""
 
@@ -44,6 +59,7 @@ def pages() -> dict[Path, str]:
     made[DOCS / "rules" / "index.md"] = rule_index()
     made[DOCS / "configuration.md"] = with_block(DOCS / "configuration.md", "settings", settings_table())
     made[DOCS / "quickstart.md"] = with_block(DOCS / "quickstart.md", "sample", sample("DBS101"))
+    made[ROOT / "README.md"] = with_block(ROOT / "README.md", "sample", checked(SHORT_EXAMPLE))
     made[DOCS / "drivers.md"] = with_block(DOCS / "drivers.md", "drivers", drivers_table())
     return made
 
@@ -175,6 +191,11 @@ def sample(code: str) -> str:
     """The example of a rule, and what `dbsafety check` prints about it."""
     doc = next(module.doc for module in all_rules() if module.rule.code == code)
     (example,) = re.findall(r"^## Example\n```python\n(.*?)^```$", doc, flags=re.MULTILINE | re.DOTALL)
+    return checked(example)
+
+
+def checked(example: str) -> str:
+    """Source, and what `dbsafety check` prints about it."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tasks.py").write_text(example, encoding="utf-8")
         command = [sys.executable, "-m", "dbsafety", "check", "--isolated", "--color=never", "tasks.py"]

@@ -71,9 +71,13 @@ class Plugin:
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Line (1-based), column (0-based, in characters) and text of each finding.
 
-        A rule that crashed is a DBS004 on the first line: flake8 has no other way to say so and go on.
+        A rule that crashed is a DBS004 on the first line: flake8 has no other way to say so and go on. Raises
+        ExecutionError for a wrong configuration nearer to the file than the one that was looked at before.
         """
-        result = self.engine.check(encoded(self._text), self._filename)
+        try:
+            result = self.engine.check(encoded(self._text), self._filename)
+        except ConfigFault as wrong:
+            raise ExecutionError(str(wrong)) from wrong
         text = SourceText.of(self._text)
         for fault in result.faults:
             yield 1, 0, fault.message, Plugin

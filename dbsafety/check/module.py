@@ -120,10 +120,17 @@ def _finished(findings: Iterable[Finding], text: SourceText, at_least: Confidenc
 def _unparsed(fault: SourceFault, data: bytes, path: str, session: Session, codes: frozenset[str]) -> ModuleResult:
     if SYNTAX_ERROR.code not in codes:
         return ModuleResult(path)
-    finding = SYNTAX_ERROR.at(path, Span.line_start(max(fault.line, 1)), fault.message)
-    finding = adjusted(finding, session.settings, in_test=False)
     text = SourceText.of(data.decode("utf-8", "replace"))
+    finding = SYNTAX_ERROR.at(path, _code_of_line(max(fault.line, 1), text), fault.message)
+    finding = adjusted(finding, session.settings, in_test=False)
     return ModuleResult(path, fingerprinted((finding,), text))
+
+
+def _code_of_line(line: int, text: SourceText) -> Span:
+    """What stands on a line, without the blanks around it; an empty span for an empty line."""
+    code = text.line(line).rstrip()
+    start = len(code) - len(code.lstrip())
+    return Span(line, text.utf8_column(line, start), line, text.utf8_column(line, len(code)))
 
 
 def _crash(error: Exception, path: str) -> RuleCrash:

@@ -46,7 +46,8 @@ def command(found: argparse.Namespace) -> int:
     made = reported(result, sources, given)
     write_findings(made, given, found)
     tell_rest(made, result.remarks, given, found)
-    if given.configuration.settings.output_format == "full" and not given.quiet:
+    nothing_done = result.faults and not made.files
+    if given.configuration.settings.output_format == "full" and not given.quiet and not nothing_done:
         say(summary(made))
     return exit_code(result, zero=found.exit_zero)
 
@@ -56,7 +57,7 @@ def check_stdin(data: bytes, name: str, configuration: Configuration) -> RunResu
     session = Session.of(configuration, [name])
     if configuration.settings.force_exclude and is_excluded(name, configuration):
         return RunResult(0)
-    return gathered([check_module(data, name, session, named=True)], 1)
+    return replace(gathered([check_module(data, name, session, named=True)], 1), roots=session.roots)
 
 
 def exit_code(result: RunResult, *, zero: bool = False) -> int:
@@ -69,16 +70,14 @@ def exit_code(result: RunResult, *, zero: bool = False) -> int:
 def reported(result: RunResult, sources: Sources, given: Arguments) -> Report:
     """What there is to say about a run, with the text of fixes where the format shows it."""
     made = report(result, sources)
-    return _with_edits(made, result, sources) if given.configuration.settings.output_format in WITH_EDITS else made
-
-
-def _with_edits(made: Report, result: RunResult, sources: Sources) -> Report:
-    if not any(finding.fix is not None for finding in result.findings):
+    shows_edits = given.configuration.settings.output_format in WITH_EDITS
+    if not shows_edits or not any(finding.fix is not None for finding in result.findings):
         return made
     # Here, since libcst takes a third of a second to import and only this format shows the text of fixes.
     from dbsafety.cli.edits import with_edits
 
-    return replace(made, records=with_edits(made.records, result.findings, sources))
+    session = Session.of(given.configuration, roots=result.roots)
+    return replace(made, records=with_edits(made.records, result.findings, sources, session))
 
 
 def write_findings(made: Report, given: Arguments, found: argparse.Namespace) -> None:
@@ -107,20 +106,21 @@ def summary(made: Report) -> str:
     """One sentence about the run."""
     files = many(made.files, "file")
     if not made.records:
-        return f"No findings in {files}."
+        return nothing_found(made.files)
     paths = {record.place.path for record in made.records}
     fixes = [one.fix.applicability for one in made.records if one.fix is not None and not one.fix_refusal]
     safe, unsafe = fixes.count("safe"), fixes.count("unsafe")
     sentence = f"{many(len(made.records), 'finding')} in {len(paths)} of {files}"
     parts = [
         *([f"{safe} fixable with `dbsafety fix`"] if safe else []),
-        *(
-            [f"{unsafe} more with `--unsafe-fixes`" if safe else f"{unsafe} fixable with `--unsafe-fixes`"]
-            if unsafe
-            else []
-        ),
+        *([f"{unsafe} {'more' if safe else 'fixable'} with `dbsafety fix --unsafe-fixes`"] if unsafe else []),
     ]
     return f"{sentence}; {', '.join(parts)}." if parts else f"{sentence}."
+
+
+def nothing_found(files: int) -> str:
+    """The sentence about a run without findings."""
+    return f"No findings in {many(files, 'file')}." if files else "No Python files to check."
 
 
 def _summarize_step(made: Report) -> None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from dbsafety.check.paths import shown
 from dbsafety.check.session import Session
-from dbsafety.cli.check import CLEAN, FAILED, FOUND, many, reported, tell_rest, write_findings
+from dbsafety.cli.check import CLEAN, FAILED, FOUND, many, nothing_found, reported, tell_rest, write_findings
 from dbsafety.cli.console import PROGRAM, say, style_for, write
 from dbsafety.cli.options import Arguments, add_output, add_paths, add_settings, arguments
 from dbsafety.cli.records import Sources
 from dbsafety.fix.apply import remove_leftovers
 from dbsafety.model.faults import DbsafetyError, FixRefused
 from dbsafety.model.finding import Finding
+from dbsafety.model.rewrite import Applicability
 from dbsafety.output.diff import diff
 from dbsafety.output.style import Style
 from dbsafety.project.discover import is_excluded
@@ -62,7 +63,7 @@ def command(found: argparse.Namespace) -> int:
     else:
         write_findings(made, given, found)
     tell_rest(made, left.remarks, given, found)
-    job.say_summary(len(left.findings))
+    job.say_summary(left, found)
     return _exit_code(job, left, found)
 
 
@@ -77,7 +78,7 @@ def _stdin(given: Arguments, found: argparse.Namespace, job: _Job) -> int:
         session = Session.of(given.configuration, [name])
         outcome = fixed_source(data, name, session, unsafe=found.unsafe_fixes)
         job.show(FileFix(name, data, outcome))
-        result = replace(result, findings=told(outcome))
+        result = replace(result, findings=told(outcome), roots=session.roots)
         data = outcome.new
     made = reported(result, Sources({name: data}), given)
     if found.diff:
@@ -88,7 +89,7 @@ def _stdin(given: Arguments, found: argparse.Namespace, job: _Job) -> int:
         if found.output is not None:
             write_findings(made, given, found)
     tell_rest(made, result.remarks, given, found)
-    job.say_summary(len(result.findings))
+    job.say_summary(result, found)
     return _exit_code(job, result, found)
 
 
@@ -167,13 +168,23 @@ class _Job:
         if not self.quiet:
             say(f"{PROGRAM}: note: {text}")
 
-    def say_summary(self, remaining: int) -> None:
-        """One sentence about the run on standard error."""
-        if self.quiet:
+    def say_summary(self, left: RunResult, found: argparse.Namespace) -> None:
+        """One sentence about the run on standard error, with the way to go on where there is one."""
+        remaining = len(left.findings)
+        if self.quiet or (not self.fixed and not remaining and left.faults):
+            return
+        if not self.fixed and not remaining:
+            say(nothing_found(left.files))
             return
         verb = "Would fix" if self.diff else "Fixed"
         done = f"{verb} {many(self.fixed, 'finding')} in {many(self.changed, 'file')}"
-        say(f"{done}; {remaining} left." if remaining else f"{done}; none left.")
+        unsafe = 0 if found.unsafe_fixes else sum(map(_waits_for_consent, left.findings))
+        more = f", {unsafe} of them fixable with `--unsafe-fixes`" if unsafe else ""
+        say(f"{done}; {remaining} left{more}." if remaining else f"{done}; none left.")
+
+
+def _waits_for_consent(finding: Finding) -> bool:
+    return finding.fix is not None and finding.fix.applicability is Applicability.UNSAFE and not finding.fix_refusal
 
 
 def told(outcome: FixOutcome) -> tuple[Finding, ...]:

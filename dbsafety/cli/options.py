@@ -22,7 +22,11 @@ _LISTS = (Kind.CODES, Kind.GLOBS, Kind.PATHS)
 def parser(commands: Mapping[str, Callable[[argparse.ArgumentParser], None]]) -> argparse.ArgumentParser:
     """The parser of the whole command line; each command adds its own arguments."""
     top = argparse.ArgumentParser(
-        prog="dbsafety", description="Finds and fixes unsafe database error handling in Python.", allow_abbrev=False
+        prog="dbsafety",
+        description="Finds and fixes unsafe database error handling in Python.",
+        epilog="Begin with `dbsafety check`; `dbsafety COMMAND --help` lists the options. Exit codes: 0 for nothing to "
+        "report, 1 for findings, 2 for what cannot be used (command line, configuration, file).",
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"dbsafety {__version__}")
     children = top.add_subparsers(dest="command", metavar="COMMAND", required=True)

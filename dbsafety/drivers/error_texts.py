@@ -74,8 +74,11 @@ def _sqlite(text: str, name: str = "") -> ErrorText:
 
 SQLITE_TEXTS = (
     _sqlite("database is locked", "SQLITE_BUSY"),
+    _sqlite("database is locked", "SQLITE_BUSY_SNAPSHOT"),
     _sqlite("database table is locked", "SQLITE_LOCKED"),
+    _sqlite("database table is locked", "SQLITE_LOCKED_SHAREDCACHE"),
     _sqlite("unique constraint failed", "SQLITE_CONSTRAINT_UNIQUE"),
+    _sqlite("unique constraint failed", "SQLITE_CONSTRAINT_PRIMARYKEY"),
     _sqlite("not null constraint failed", "SQLITE_CONSTRAINT_NOTNULL"),
     _sqlite("check constraint failed", "SQLITE_CONSTRAINT_CHECK"),
     _sqlite("foreign key constraint failed", "SQLITE_CONSTRAINT_FOREIGNKEY"),
@@ -105,4 +108,4 @@ SQLITE_TEXTS = (
         ),
     ),
 )
-"""SQLite: the name of the code. The primary key's code is another one than that of UNIQUE, with the same text."""
+"""SQLite: the name of the extended code, which is what `sqlite_errorname` holds; one text may have several."""

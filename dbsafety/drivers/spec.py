@@ -39,6 +39,8 @@ class Effect(Enum):
     """Sends several statements after committing pending work (sqlite3 `executescript`, fact C8a)."""
     FETCH = "fetch"
     """Reads rows already asked for; its errors are client-side and do not abort (fact B15)."""
+    ASK = "ask"
+    """Sends a SELECT that the library has built: seen in a failed transaction, but not expected to fail by itself."""
     COMMIT = "commit"
     ROLLBACK = "rollback"
     CLOSE = "close"
@@ -124,6 +126,17 @@ class HandleSpec:
     with_block: WithSpec | None = None
     open_ended: bool = False
     async_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpec:
+    """What an object of another package keeps for each request and takes back at its end.
+
+    `kind` is the kind of handle, `of` the dotted name of the connection behind it, that name itself for a connection.
+    """
+
+    kind: HandleKind
+    of: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +255,8 @@ class DriverSpec:
     error that wraps the driver's own (`family`) the attribute that holds that one. `constraint_attribute` is the path
     of the name of the constraint that a row violates. `kin` maps names by which other packages offer the same things,
     or a subclass that differs in nothing that matters, to the names of this table.
+    `request_objects` are what objects of other packages keep for each request, by class and attribute
+    (`flask_sqlalchemy.SQLAlchemy.session`): wherever such an object is made, its session is one and the same.
     `sends` are methods of objects that are not followed (models, query sets)
     which send statements and have no savepoint of their own. `translates` maps a class of PEP 249 ("IntegrityError") to
     the one that is raised in place of any driver's error of that class; it is empty where the driver's own comes out.
@@ -279,6 +294,7 @@ class DriverSpec:
     family: str = ""
     told_by_name: bool = True
     kin: Mapping[str, str] = field(default_factory=dict)
+    request_objects: Mapping[str, RequestSpec] = field(default_factory=dict)
     sends: frozenset[str] = frozenset()
     exhausted_error: str = ""
     connect_keyword: str = ""

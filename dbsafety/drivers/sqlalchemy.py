@@ -13,12 +13,14 @@ from dbsafety.drivers.spec import (
     HandleKind,
     HandleSpec,
     MethodSpec,
+    RequestSpec,
     Switch,
     WithSpec,
 )
 
 _ASYNC = "sqlalchemy.ext.asyncio"
 _EXC = "sqlalchemy.exc"
+_FLASK = "flask_sqlalchemy.SQLAlchemy"
 _BEGIN = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION)
 _SAVEPOINT = MethodSpec(Effect.BEGIN, returns=HandleKind.TRANSACTION, savepoint=True)
 _OPTIONS = MethodSpec(Effect.AUTOCOMMIT, returns_self=True)
@@ -73,8 +75,7 @@ CONNECTION = HandleSpec(
             """close_all commit_prepared detach get_raw_connection prepare recover_twophase rollback_prepared
             run_sync""",
         ),
-        # What a query object sends is not followed.
-        "query": NEUTRAL,
+        "query": makes(HandleKind.CURSOR),
         **methods(
             NEUTRAL,
             """bind_mapper bind_table configure enable_relationship_loading expire expire_all expunge
@@ -84,6 +85,29 @@ CONNECTION = HandleSpec(
         ),
     },
     with_block=WithSpec(success=Effect.ROLLBACK, error=Effect.ROLLBACK, closes=True),
+)
+
+QUERY = HandleSpec(
+    kind=HandleKind.CURSOR,
+    classes=("sqlalchemy.orm.Query",),
+    methods={
+        **methods(MethodSpec(Effect.ASK), "all count first get one one_or_none scalar value values"),
+        **methods(MethodSpec(Effect.EXECUTE, writes=True), "delete update"),
+        **methods(
+            MethodSpec(Effect.NEUTRAL, returns_self=True),
+            """add_column add_columns add_entity apply_labels autoflush correlate distinct enable_assertions
+            enable_eagerloads except_ except_all execution_options filter filter_by from_statement group_by having
+            intersect intersect_all join limit offset only_return_tuples options order_by outerjoin params
+            populate_existing prefix_with reset_joinpoint select_from set_label_style slice suffix_with tuples union
+            union_all where with_entities with_for_update with_hint with_labels with_parent with_session
+            with_statement_hint with_transformation yield_per""",
+        ),
+        **methods(
+            NEUTRAL,
+            """as_scalar cte exists ext get_children get_execution_options instances label memoized_instancemethod
+            merge_result scalar_subquery subquery""",
+        ),
+    },
 )
 
 TRANSACTION = HandleSpec(
@@ -161,6 +185,7 @@ SQLALCHEMY = DriverSpec(
     handles={
         HandleKind.FACTORY: FACTORY,
         HandleKind.CONNECTION: CONNECTION,
+        HandleKind.CURSOR: QUERY,
         HandleKind.TRANSACTION: TRANSACTION,
         HandleKind.POOL: POOL,
     },
@@ -179,6 +204,7 @@ SQLALCHEMY = DriverSpec(
     aliases={
         **moved(("Engine", "Connection", "Transaction"), "sqlalchemy.engine", "sqlalchemy", "sqlalchemy.engine.base"),
         **moved(("Session", "sessionmaker"), "sqlalchemy.orm", "sqlalchemy.orm.session"),
+        **moved(("Query",), "sqlalchemy.orm", "sqlalchemy.orm.query"),
         **moved(("scoped_session",), "sqlalchemy.orm", "sqlalchemy.orm.scoping"),
         **moved(("NoResultFound", "MultipleResultsFound"), _EXC, "sqlalchemy.orm.exc"),
         **moved(("Pool", *_POOLS), "sqlalchemy.pool", "sqlalchemy", "sqlalchemy.pool.impl"),
@@ -199,6 +225,14 @@ SQLALCHEMY = DriverSpec(
         "sqlmodel.orm.session.Session": "sqlalchemy.orm.Session",
         "sqlmodel.ext.asyncio.session.AsyncSession": f"{_ASYNC}.AsyncSession",
         "sqlmodel.create_engine": "sqlalchemy.create_engine",
+        **dict.fromkeys(
+            ("flask_sqlalchemy.extension.SQLAlchemy", "flask.ext.sqlalchemy.SQLAlchemy", "flask_appbuilder.SQLA"),
+            _FLASK,
+        ),
+    },
+    request_objects={
+        f"{_FLASK}.session": RequestSpec(HandleKind.CONNECTION, f"{_FLASK}.session"),
+        f"{_FLASK}.Model.query": RequestSpec(HandleKind.CURSOR, f"{_FLASK}.session"),
     },
     translates=_TRANSLATES,
     sql_wrappers=("sqlalchemy.text", "sqlalchemy.sql.text", "sqlalchemy.sql.expression.text"),

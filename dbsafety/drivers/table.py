@@ -13,7 +13,7 @@ from dbsafety.drivers.asyncpg import ASYNCPG
 from dbsafety.drivers.django import DJANGO
 from dbsafety.drivers.psycopg import PSYCOPG
 from dbsafety.drivers.psycopg2 import PSYCOPG2
-from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, ErrorSpec, FunctionSpec, HandleKind
+from dbsafety.drivers.spec import ConstructorSpec, DriverSpec, ErrorSpec, FunctionSpec, HandleKind, RequestSpec
 from dbsafety.drivers.sqlalchemy import SQLALCHEMY
 from dbsafety.drivers.sqlite3 import SQLITE3
 
@@ -36,6 +36,8 @@ class DriverTable:
         self._errors = _merge((spec, spec.errors) for spec in self.drivers)
         self._objects = _merge((spec, spec.objects) for spec in self.drivers)
         self._containers = _merge((spec, spec.containers) for spec in self.drivers)
+        self._requests = _merge((spec, spec.request_objects) for spec in self.drivers)
+        self._keepers = frozenset(name.rpartition(".")[0] for name in self._requests)
         self._classes = _merge((spec, dict(_classes(spec))) for spec in self.drivers)
         self._digest = ""
 
@@ -66,6 +68,14 @@ class DriverTable:
     def object(self, dotted: str) -> tuple[DriverSpec, HandleKind] | None:
         """What the module-level object of that name is."""
         return self._objects.get(dotted)
+
+    def request_object(self, dotted: str) -> tuple[DriverSpec, RequestSpec] | None:
+        """What an object of another package keeps under that name for each request."""
+        return self._requests.get(dotted)
+
+    def keeps(self, dotted: str) -> bool:
+        """Whether an instance of the class of that name keeps something for each request."""
+        return dotted in self._keepers
 
     def container(self, dotted: str) -> tuple[DriverSpec, HandleKind] | None:
         """What the items of the module-level mapping of that name are."""

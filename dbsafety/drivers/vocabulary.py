@@ -17,6 +17,7 @@ LEFT_OUT = frozenset(
     | {"set_builtin_type_codec", "set_type_codec", "start"}
     | {"tpc_begin", "tpc_commit", "tpc_rollback"}
     | {"bulk_insert_mappings", "bulk_save_objects", "bulk_update_mappings", "delete_all", "get_one", "merge_all"}
+    | {"update"}
     | {"begin_nested", "begin_twophase", "refresh", "stream_scalars"}
 )
 """Methods of many other objects, and rare ones: a file that has nothing else to show is not read for them."""

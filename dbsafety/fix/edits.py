@@ -1,4 +1,4 @@
-"""One fix as edits, for editors and SARIF: past every gate but the last ones, which ask the rules again."""
+"""One fix as edits, for SARIF: past every gate but the last ones, which ask the rules again (`loop.refused_alone`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EditMaker:
     def fix(self, plan: FixPlan) -> Fix:
         """The smallest edits that carry out the plan. Raises FixRefused when it does not fit, or at a shut gate.
 
-        Whether the finding goes and none comes is not asked here: that is another check of the file for each finding.
+        Whether the finding goes and none comes is not asked here.
         """
         text = self._parsed.text
         imports = missing_imports(self._index.tree, [plan])

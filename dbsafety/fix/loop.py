@@ -14,7 +14,7 @@ from dbsafety.fix.tree import TreeIndex, missing_imports
 from dbsafety.fix.verify import parsed_again, require_comments, require_mended, require_planned_tree
 from dbsafety.model.faults import DbsafetyError, FixRefused
 from dbsafety.model.finding import Finding
-from dbsafety.model.rewrite import Applicability, FixPlan
+from dbsafety.model.rewrite import Applicability, FixPlan, Rewrite
 from dbsafety.source.module import parse_tree
 from dbsafety.source.text import SourceText
 
@@ -92,6 +92,23 @@ def fix_file(
     reason = f"the fixes of this file did not settle in {MAX_ROUNDS} rounds; nothing in it was changed"
     before = tuple(check(data))
     return FixOutcome(data, (), tuple(Refusal(one, reason) for one in before if one.fix), before)
+
+
+def refused_alone(data: bytes, path: str, check: Check) -> Mapping[tuple[Rewrite, ...], str]:
+    """The plans for a file that a gate stops, by their rewrites, with the reason, each as if it were the only one made.
+
+    Plans that lie apart are tried together, so that a file is checked a few times, not once for each. Raises what
+    `check` raises for `data`.
+    """
+    findings = tuple(check(data))
+    waiting = [one for one in findings if one.fix is not None and not one.fix_refusal]
+    reasons: dict[tuple[Rewrite, ...], str] = {}
+    while waiting:
+        done = _one_round(data, path, check, findings, waiting)
+        reasons.update((one.finding.fix.rewrites, one.reason) for one in done.refused if one.finding.fix is not None)
+        settled = {id(one) for one in (*done.mended, *(refusal.finding for refusal in done.refused))}
+        waiting = [one for one in waiting if id(one) not in settled]
+    return reasons
 
 
 def _wanted(

@@ -52,7 +52,7 @@ def fixed_files(result: RunResult, configuration: Configuration, *, unsafe: bool
 
 def fixed_source(data: bytes, path: str, session: Session, *, unsafe: bool) -> FixOutcome:
     """The fixes of one source in memory. Raises DbsafetyError when it cannot be checked."""
-    return fix_file(data, path, _checker(path, session), unsafe=unsafe, overrides=session.settings.fix_applicability)
+    return fix_file(data, path, checker(path, session), unsafe=unsafe, overrides=session.settings.fix_applicability)
 
 
 def _fixed(path: str, session: Session, *, unsafe: bool) -> FileFix:
@@ -64,7 +64,9 @@ def _fixed(path: str, session: Session, *, unsafe: bool) -> FileFix:
         return FileFix(path, data, FixOutcome(data), fault)
 
 
-def _checker(path: str, session: Session) -> Callable[[bytes], Sequence[Finding]]:
+def checker(path: str, session: Session) -> Callable[[bytes], Sequence[Finding]]:
+    """What checks the bytes of that file; it raises DbsafetyError when it cannot."""
+
     def check(data: bytes) -> Sequence[Finding]:
         result = check_module(data, path, session, named=True)
         if result.faults:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.flow.graph import EdgeKind, StepKind
+from dbsafety.rules.awaits import awaited
 from dbsafety.rules.sending import Sent
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.values import handles
@@ -121,7 +122,7 @@ class _Walk:
         if not self._holds(value, place) or isinstance(value, ast.BinOp):
             # The difference of two sets, or a sum, tells nothing of the row.
             return place._replace(names=names, cursors=cursors)
-        if self.gives_cursor and _awaited(value) is self.select.call:
+        if self.gives_cursor and awaited(value) is self.select.call:
             return place._replace(names=names, cursors=cursors | stored)
         return place._replace(names=names | stored, cursors=cursors)
 
@@ -185,10 +186,6 @@ def says_none(operator: ast.cmpop, right: ast.expr) -> bool | None:
         case ((ast.Eq() | ast.NotEq()), ast.List(elts=[]) | ast.Tuple(elts=[])):
             return isinstance(operator, ast.Eq)
     return None
-
-
-def _awaited(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, ast.Await) else node
 
 
 def _nodes(node: ast.AST, kind: type[_Node]) -> Iterable[_Node]:

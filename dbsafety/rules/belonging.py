@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from dbsafety.drivers.spec import Effect
+from dbsafety.facts.sql import Verb
 from dbsafety.rules.reach import LOOPS
 from dbsafety.rules.savepoints import ops_in
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import State, Tx
 from dbsafety.typestate.ops import Op
-from dbsafety.typestate.report import Swallow
+from dbsafety.typestate.relation import Start, Subject
+from dbsafety.typestate.report import Swallow, entry_state
 from dbsafety.typestate.values import Handle, Key
 
 _ENDS = (Effect.COMMIT, Effect.ROLLBACK)
 _SENDS = (Effect.EXECUTE, Effect.SCRIPT)
+_CALLERS = (
+    "a caller has written to the connection before and not committed yet: a bare rollback here would throw that away; "
+    "use a savepoint or let the error reach the caller"
+)
+_DEPTH = 4
+"""How many calls up a caller is looked for."""
 
 
 def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
@@ -31,25 +39,21 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
             "to somebody else: a bare rollback here would throw that away; use a savepoint or let the error reach the "
             "caller"
         )
+    if not swallow.spec.aborts and key.kind not in ("attr", "global") and is_shared(view, key):
+        return _CALLERS
     if any(op.effect is Effect.COMMIT for _, op in ops_in(view, key, attempt.body)):
         return ""
     if not commits and (key.kind == "param" or _is_of_outer_function(view, key)):
-        calls = list(_calls(view))
         if _sends_more_than_reads(view, key) and any(
-            isinstance(outer, LOOPS) for caller, call in calls for outer in caller.around(call)
+            isinstance(outer, LOOPS) for caller, call in _calls(view) for outer in caller.around(call)
         ):
             return (
                 "the connection belongs to a caller that goes on with it in a loop: a bare rollback here would throw "
                 "away its earlier rows; use a savepoint or let the error reach the caller"
             )
-        if any(
-            _waits(caller, passed, call) for caller, call in calls for passed in (key, *caller.frame.call(call).passed)
-        ):
-            return (
-                "a caller has written to the connection before and not committed yet: a bare rollback here would throw "
-                "that away; use a savepoint or let the error reach the caller"
-            )
-    if swallow.spec.aborts and _waits(view, key, attempt):
+        if is_shared(view, key):
+            return _CALLERS
+    if swallow.spec.aborts and waits(view, key, attempt):
         return (
             "the function has written to the connection before the `try` and not committed yet: a bare rollback would "
             "throw that away; use a savepoint or let the error leave the function"
@@ -62,17 +66,32 @@ def _is_of_outer_function(view: FunctionView, key: Key) -> bool:
     return key.kind in ("local", "site") and not any(op.opens for _, op in view.ops(key))
 
 
-def is_shared(view: FunctionView, key: Key) -> bool:
+def is_shared(view: FunctionView, key: Key, depth: int = _DEPTH) -> bool:
     """Whether a caller or another method may have written to the connection and left the commit to this function."""
     if key.persistent:
         return _is_written_by_others(view, key)
-    if key.kind != "param" and not _is_of_outer_function(view, key):
+    if depth == 0 or (key.kind != "param" and not _is_of_outer_function(view, key)):
         return False
     return any(
-        _waits(caller, passed, call)
+        _waits_at(caller, passed, call, depth - 1)
         for caller, call in _calls(view)
+        if caller.info is not view.info
         for passed in (key, *caller.frame.call(call).passed)
     )
+
+
+def _waits_at(caller: FunctionView, key: Key, call: ast.Call, depth: int) -> bool:
+    """Whether rows of the caller, or of one further up, may wait for a commit when it comes to the call."""
+    handle, step = caller.module.summaries.touched(caller.info).get(key), caller.step_of(call)
+    if handle is None or step is None:
+        return False
+    subject = Subject(key, handle)
+    search = caller.module.summaries.search(caller.info, subject)
+    start = entry_state(caller.info, subject)
+    if start.tx is Tx.IDLE and is_shared(caller, key, depth):
+        start = start._replace(tx=Tx.OPEN, dirty=True)
+    search.run(Start.ENTRY, start)
+    return any(node.step == step.index and node.state.dirty for node in search.parents)
 
 
 class Before(Enum):
@@ -100,6 +119,18 @@ def before(view: FunctionView, handle: Handle, key: Key, attempt: ast.Try) -> Be
     return Before.ROWS if any(waits) else Before.NOTHING
 
 
+def writes_in_turns(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> bool:
+    """Whether a loop in these statements writes to the connection, so that turns that went well wait for a commit."""
+    inside = {id(node) for part in body for node in ast.walk(part)}
+    for call, facts in view.calls():
+        if id(call) not in inside or not any(isinstance(o, LOOPS) and id(o) in inside for o in view.around(call)):
+            continue
+        sends = any(op.key == key and op.effect in _SENDS and op.statement.verb is not Verb.READ for op in facts.ops)
+        if sends or (facts.targets and (key in facts.passed or key.persistent)):
+            return True
+    return False
+
+
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
     """The calls of the function in its module, each with the function it stands in."""
     node = view.info.node
@@ -115,7 +146,7 @@ def _sends_more_than_reads(view: FunctionView, key: Key) -> bool:
     return not all(op.statement.verb.value == "read" for op in sends)
 
 
-def _waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
+def waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
     """Whether the function has written to the connection when it comes to the place, and has not ended it."""
     waits = False
     for call, op in sorted(view.ops(key), key=lambda pair: (pair[0].lineno, pair[0].col_offset)):

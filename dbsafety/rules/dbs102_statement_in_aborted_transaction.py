@@ -94,8 +94,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             span_of(last.node, last.line),
             f"{call_text(view, last.node)} runs on {name} {where}, in the transaction aborted {place(failing)}",
-            consequence=f"{call_text(view, failing.node if failing else None)} failed there, and this then fails with "
-            f"'{swallow.spec.aborted_error}'",
+            consequence=f"{call_text(view, failing.node if failing else None)} failed {place(failing)}, and this fails "
+            f"with '{swallow.spec.aborted_error}'",
             remedy=undoing(plan, refusal, "roll back before it"),
             confidence=view.confidence(swallow),
             trace=witness(view, swallow, end),

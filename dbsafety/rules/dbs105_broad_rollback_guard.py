@@ -96,6 +96,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
                     span_of(handler),
                     f"{handler_text(handler)} around {call_text(view, call)} also swallows KeyboardInterrupt and "
                     "SystemExit",
+                    consequence="a Ctrl-C or an exit that comes in there is lost",
                     remedy=f"catch `{_narrow(view, op)}`, which is all that the guard is for",
                     confidence=op.handle.confidence,
                     fix=FixPlan(

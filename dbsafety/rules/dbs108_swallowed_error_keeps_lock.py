@@ -50,8 +50,8 @@ class Store:
 
 ## Fix
 Unsafe: a body that does its work and commits it with its last statement goes into `with conn:`. Otherwise a rollback
-goes first in the handler, guarded by the driver's error class. There is no fix in a loop whose commit is outside: the
-earlier rows would be lost.
+goes first in the handler, guarded by the driver's error class. There is no fix in a loop whose commit is outside, nor
+where rows of a caller or of another method wait for the same commit: they would be lost.
 
 ## Limits
 SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, its
@@ -104,8 +104,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
             f"{handler_text(swallow.handler)} ends an error of {call_text(view, failing.node if failing else None)} "
             f"{place(failing)} but leaves the transaction of {name} open",
-            consequence=f"it keeps the write lock, so others that write fail with '{swallow.spec.locked_error}', and a "
-            "later commit stores the half that succeeded",
+            consequence=f"the open transaction keeps the write lock, so others that write fail with "
+            f"'{swallow.spec.locked_error}', and a later commit stores the half that succeeded",
             remedy=undoing(plan, refusal, "roll back first in the handler"),
             confidence=_confidence(view, swallow),
             trace=witness(view, swallow, End.FUNCTION),

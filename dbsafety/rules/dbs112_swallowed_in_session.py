@@ -10,7 +10,8 @@ Also a clause that names nothing but the driver's own class, `psycopg2.errors.Un
 
 It is quiet when the session is rolled back, closed or removed on every such path, when the failing part has a
 `begin_nested()` of its own, when `with Session(...)` around it ends, when the session dies with the function, and for a
-session that the framework hands in and takes back (`Depends`, for FastAPI) unless the function uses it again.
+session that the framework hands in and takes back (`Depends`, for FastAPI), or that it removes when the request ends
+(`db.session` of Flask-SQLAlchemy), unless the function, or for Flask a caller in the module, uses it again.
 
 ## Why it matters
 A session whose flush failed refuses everything until somebody rolls back: `PendingRollbackError: This Session's
@@ -59,15 +60,16 @@ def save(session: Session, item: object) -> None:
 Unsafe: puts a rollback first in the handler, in a `try` of its own whose error is passed over. In a loop whose commit
 is outside, and in a block that commits at its end, a rollback would throw earlier rows away; there the body goes into
 `with session.begin_nested():`. There is no fix where no name in scope is sure to be the session, none for
-`contextlib.suppress`, and none for the wrong class: which one is meant is for you to say.
+`contextlib.suppress`, and none for the wrong class: which one is meant is for you to say. On SQLite a savepoint that no
+write came before would begin the transaction, and its release commit: no fix in a module that speaks of SQLite.
 
 ## Limits
-What a `Query` object sends is not followed. A failed `execute()` leaves the transaction unusable on PostgreSQL, not on
-every database: such findings have medium confidence; low, when the session also belongs to a caller who is not known or
-the module names no PostgreSQL; and there is none in a module that speaks only of other databases. A rollback made
-by a framework after the request is seen for `Depends` alone. The wrong class is not looked for in a module that works
-with the driver itself, nor where another clause of the `try` may catch the right one; it is not found for classes of
-asyncpg, nor where the session is used by a called function only.
+A failed `execute()` or query leaves the transaction unusable on PostgreSQL, not on every database: such findings have
+medium confidence; low, when the session also belongs to whoever passed it in and the module names no PostgreSQL; and
+there is none in a module that speaks only of other databases. A rollback made by a framework after the request is seen
+for `Depends` and Flask-SQLAlchemy alone. The wrong class is not looked for in a module that works with the driver
+itself, nor where another clause of the `try` may catch the right one; it is not found for classes of asyncpg, nor
+where the session is used by a called function only.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ from dbsafety.rules.foreign import Passed, passed_by
 from dbsafety.rules.handlers import Verdict, verdict
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import by_statement, has_callers, matters, speaks_of_postgresql
+from dbsafety.rules.sessions import by_statement, matters, sureness
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End, Swallow, last_statement
@@ -141,13 +143,7 @@ def _wrong_class(view: FunctionView, passed: Passed) -> Finding:
 def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
     failing = swallow.fails.get(end)
     plan, refusal = plan_rollback(view, swallow)
-    confidence = view.confidence(swallow)
-    lent = end is End.FUNCTION and swallow.subject.key.kind == "param"
     stated = by_statement(view, swallow, end)
-    if lent and stated and not (speaks_of_postgresql(view.module) and has_callers(view)):
-        confidence = Confidence.LOW
-    elif lent or stated:
-        confidence = confidence.at_most(Confidence.MEDIUM)
     return RULE.at(
         view.path,
         span_of(swallow.handler, swallow.handler_step.line if swallow.handler_step else 1),
@@ -156,7 +152,7 @@ def _finding(view: FunctionView, swallow: Swallow, end: End) -> Finding:
         "for a rollback",
         consequence=f"{_then(view, swallow, end)}{_harm(stated=stated)}",
         remedy=undoing(plan, refusal, "roll back first in the handler"),
-        confidence=confidence,
+        confidence=sureness(view, swallow, end, stated=stated),
         trace=witness(view, swallow, end),
         fix=plan,
         fix_refusal=refusal,

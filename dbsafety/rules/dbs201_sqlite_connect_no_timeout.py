@@ -92,8 +92,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(call),
             f"`{name}(…)` without `timeout` waits the default 5 s for a busy database",
-            consequence=f"after that it fails with '{op.spec.locked_error}'; a longer wait does not release a lock "
-            "that another connection has leaked",
+            consequence=f"whoever waits longer fails with '{op.spec.locked_error}'; a longer wait does not release a "
+            "lock that another connection has leaked",
             remedy=f"say how long to wait, for example `timeout={seconds}`",
             confidence=confidence,
             fix=FixPlan(

@@ -119,4 +119,4 @@ def _harm(found: Entered) -> str:
     """What the connection does to others as long as it stays (facts B4a, B7c, C10)."""
     if found.op.spec.locked_error:
         return "from Python 3.11 on the garbage collector alone closes it, and its file and `-wal` stay open until then"
-    return f"it occupies a slot of {found.op.spec.server} for as long as a variable, a thread or an exception holds it"
+    return f"a slot of {found.op.spec.server} stays taken for as long as a variable, a thread or an exception holds it"

@@ -113,7 +113,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             confidence = Confidence.LOW
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
-        way = f"{handler_text(leak.handler.node)} ends it" if leak.handler else "it leaves the function"
+        way = f"{handler_text(leak.handler.node)} ends the error" if leak.handler else "the error leaves the function"
         plan, refusal = plan_closing(view, call, op)
         yield RULE.at(
             view.path,

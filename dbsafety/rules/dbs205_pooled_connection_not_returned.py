@@ -133,8 +133,8 @@ def _way(view: FunctionView, loan: Loan, loss: Loss) -> str:
 
 def _end(loss: Loss) -> str:
     if loss.failing is None:
-        return "it stays out"
-    way = f"{handler_text(loss.handler.node)} ends it" if loss.handler else "it leaves the function"
+        return "the connection stays out"
+    way = f"{handler_text(loss.handler.node)} ends the error" if loss.handler else "the error leaves the function"
     return f"{way}, the connection stays out"
 
 

@@ -109,4 +109,4 @@ def _what(wait: Wait) -> str:
 def _harm(wait: Wait) -> str:
     if wait.spec.locked_error:
         return f"every other writer waits as long, or fails with '{wait.spec.locked_error}'"
-    return "its rows stay locked for all others as long"
+    return "the rows stay locked for all others as long"

@@ -87,7 +87,8 @@ def check(view: ModuleView) -> Iterator[Finding]:
             Span.of(second.call),
             f"{call_text(second.view, second.call)} {what} while {name} holds what "
             f"{call_text(second.view, second.write)} on line {second.write.lineno} wrote",
-            consequence=f"it waits for this very function, and fails after the timeout with '{spec.locked_error}'",
+            consequence=f"the second connection waits for this very function, and fails after the timeout with "
+            f"'{spec.locked_error}'",
             remedy="commit first, or use one connection",
             confidence=second.handle.confidence,
             trace=(

@@ -82,7 +82,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             Span.of(read.node),
             f"`{read.cursor}.lastrowid` is stale when {call_text(view, read.insert)} on line {read.insert.lineno} "
             f"inserts nothing ({read.conflict.value})",
-            consequence="it then is the id of an earlier insert of the connection, of any table, or 0, or None",
+            consequence="`lastrowid` is then the id of an earlier insert on the connection, of any table, or 0 or None",
             remedy=cure,
             confidence=read.handle.confidence,
             trace=(

@@ -67,7 +67,7 @@ None: `ON CONFLICT` needs a UNIQUE constraint, and without one the cure is a loc
 ## Limits
 Whether somebody else writes is not seen: test files, scripts that run and end, and SQLite files where the module runs
 no threads and serves nobody have low confidence, hence are not shown by default. Not seen are helpers that look for the
-row or insert it, INSERT behind an UPDATE that changed no row, ORM objects, and `FOR UPDATE` that locks no missing row.
+row or insert it, INSERT behind an UPDATE that changed no row, ORM objects, and that FOR UPDATE locks no missing row.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def _finding(view: FunctionView, found: Absence) -> Finding:
         Span.of(insert.call),
         f"{call_text(view, insert.call)} adds a row to `{table}` because the SELECT on line {select.call.lineno} did "
         "not find it",
-        consequence="when another connection inserts it in between, this fails as a duplicate, or without a UNIQUE "
-        "constraint the row is there twice",
+        consequence="when another connection inserts the row in between, this fails as a duplicate, or without a "
+        "UNIQUE constraint the row is there twice",
         remedy=f"use INSERT ... ON CONFLICT{', or begin with BEGIN IMMEDIATE before the SELECT' if lock else ''}",
         confidence=_confidence(view, found),
         trace=(

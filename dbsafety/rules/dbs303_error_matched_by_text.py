@@ -61,7 +61,10 @@ has no code with psycopg2 2.9; ask `conn.closed` there.
 ## Limits
 Off by default: in the code it was tried on (22 repositories, 5 findings) it was too rare to measure. Helper functions
 whose parameter has no annotation, and `except Exception` without `isinstance`, are not seen. The errors that Python's
-sqlite3 raises itself, of a closed connection say, have no `sqlite_errorname`.
+sqlite3 raises itself, of a closed connection say, have no `sqlite_errorname`. That name is the extended one, and a text
+may have several: "database is locked" is SQLITE_BUSY or SQLITE_BUSY_SNAPSHOT, "UNIQUE constraint failed" is
+SQLITE_CONSTRAINT_UNIQUE or, for the primary key, SQLITE_CONSTRAINT_PRIMARYKEY. `error.sqlite_errorcode & 0xFF` is
+`sqlite3.SQLITE_BUSY` for both of the first, and that of every constraint for the others.
 """
 
 from __future__ import annotations
@@ -85,6 +88,8 @@ RULE = Rule(
     since="0.1",
     default=False,
 )
+_CODES = 4
+"""So many codes are named at most: each of those that SQLite has for a text with "locked"."""
 
 
 def check(view: FunctionView) -> Iterator[Finding]:
@@ -97,8 +102,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         yield RULE.at(
             view.path,
             Span.of(test.node),
-            f"{call_text(view, test.node)} tells the kind of the error by its text, in which names and values stand as "
-            "well",
+            f"{call_text(view, test.node)} tells the kind of the error by its text",
+            consequence="names and values stand in that text as well",
             remedy=_cure(test),
             confidence=confidence if test.sure else Confidence.LOW,
             trace=tuple(trace),
@@ -110,7 +115,7 @@ def _cure(test: TextTest) -> str:
     if test.constraint:
         return f"ask `{test.name}.{test.spec.constraint_attribute}` for the constraint that is violated"
     asked = f"{test.name}.{test.spec.code_attributes[0]}"
-    codes = ", ".join(dict.fromkeys(one.code for one in test.known[:3]))
+    codes = ", ".join(dict.fromkeys(one.code for one in test.known[:_CODES]))
     if test.spec.family:
         return f"ask `{asked}`, the driver's own error, for its class or its code ({codes})"
     classes = (f"{test.spec.name}.errors.{one.name}" for one in test.known)

@@ -75,8 +75,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
             view.path,
             Span.of(found.call),
             f"{call_text(view, found.call)} begins with WITH, for which no transaction is begun on {name}",
-            consequence=f"it is stored at once, and {call_text(view, found.rollback)} on line {line} does not take it "
-            "back",
+            consequence=f"the write is stored at once, and {call_text(view, found.rollback)} on line {line} does not "
+            "take it back",
             remedy="send BEGIN first",
             confidence=found.op.handle.confidence,
             trace=(

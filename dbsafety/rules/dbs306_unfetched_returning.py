@@ -82,9 +82,9 @@ def check(view: FunctionView) -> Iterator[Finding]:
             Span.of(found.call),
             f"the rows of {call_text(view, found.call)} are not fetched from `{found.cursor}` before {where}"
             f"{call_text(view, found.commit)} on line {line}",
-            consequence="if there is one, the commit fails with 'cannot commit transaction - SQL statements in "
+            consequence="if there is a row, the commit fails with 'cannot commit transaction - SQL statements in "
             f"progress', and the transaction {harm}",
-            remedy="fetch them first",
+            remedy="fetch the rows first",
             confidence=found.op.handle.confidence,
             trace=(
                 Step(view.path, Span.of(found.call), "its rows wait in the cursor"),

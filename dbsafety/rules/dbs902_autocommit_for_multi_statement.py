@@ -88,7 +88,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             Span.of(pair.second),
             f"{call_text(view, pair.second)} belongs to {first} on line {pair.first.lineno}, but {name} commits each "
             "statement by itself",
-            consequence=f"if it fails, what {first} wrote stays, and {pair.why}",
+            consequence=f"if the second fails, what {first} wrote stays, and {pair.why}",
             remedy="put both in one transaction, with `with` on the connection or without autocommit",
             confidence=pair.handle.confidence,
             trace=(

@@ -29,7 +29,9 @@ OPEN = (Tx.IDLE, Tx.OPEN, Tx.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The step whose error skips the close, and the handler that ends the error (None: it leaves the function)."""
+    """The step whose error skips the close, and the handler that ends the error (None: it, or what a handler raises in
+    its place, leaves the function).
+    """
 
     failing: Step
     handler: Step | None
@@ -100,7 +102,8 @@ def _escape(search: Search, failing: Step, failed: Node, ending: frozenset[int])
     while queue:
         node = queue.popleft()
         if node.state.tx in OPEN:
-            if node.step == search.frame.cfg.raise_end and node.flight is failed.flight:
+            passed_on = node.flight is failed.flight or _is_translated(search, parents, node)
+            if node.step == search.frame.cfg.raise_end and passed_on:
                 return Leak(failing, None)
             if node.step == search.frame.cfg.return_end:
                 return Leak(failing, _handler_on(search, parents, node))
@@ -110,6 +113,16 @@ def _escape(search: Search, failing: Step, failed: Node, ending: frozenset[int])
                 parents[target] = node
                 queue.append(target)
     return None
+
+
+def _is_translated(search: Search, parents: dict[Node, Node | None], end: Node) -> bool:
+    """Whether a `raise` in a handler has put the exception that leaves the function, no exit, in the error's place."""
+    current: Node | None = end if end.flight is Raised.OTHER else None
+    while current is not None and current.flight is not None:
+        current = parents[current]
+    if current is None or search.steps[current.step].kind is not StepKind.RAISE:
+        return False
+    return _handler_on(search, parents, current) is not None
 
 
 def _handler_on(search: Search, parents: dict[Node, Node | None], end: Node) -> Step | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 
-from dbsafety.drivers.spec import Effect
-from dbsafety.facts.scopes import BindKind
+from dbsafety.drivers.spec import Effect, HandleKind
+from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.flow.graph import StepKind
+from dbsafety.model.finding import Confidence
 from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.parameters import argument_for, default_of
 from dbsafety.typestate.report import End, Swallow, last_statement
-from dbsafety.typestate.values import Function, Handle, handles
+from dbsafety.typestate.values import Function, Handle, Key, handles
 
 _POSTGRESQL = frozenset({"postgresql", "postgres", "psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"})
 _OTHERS = frozenset(
@@ -21,12 +24,23 @@ _OTHERS = frozenset(
         *("aiosqlite", "sqlite", "sqlite3", "cx_oracle", "oracle", "oracledb", "mssql", "pymssql", "pyodbc"),
     }
 )
+_SQLITE = frozenset({"aiosqlite", "sqlite", "sqlite3"})
+_OF_POSTGRESQL = re.compile(
+    r"\bpg_[a-z]\w*\s*\(|\bpg_(?:catalog|class|stat\w*|tables|type)\b|::(?:jsonb?|reg\w+|text|uuid)\b"
+)
+"""Functions, catalogues and casts that only PostgreSQL has."""
 
 
 def goes_on_after_errors(module: ModuleView) -> bool:
     """Whether all databases that the module speaks of go on in a transaction one of whose statements has failed."""
     spoken = databases_of(module)
     return bool(spoken & _OTHERS) and not spoken & _POSTGRESQL
+
+
+def speaks_of_sqlite(module: ModuleView) -> bool:
+    """Whether SQLite is the database that the module names, and PostgreSQL is not."""
+    spoken = databases_of(module)
+    return bool(spoken & _SQLITE) and not spoken & _POSTGRESQL
 
 
 def speaks_of_postgresql(module: ModuleView) -> bool:
@@ -44,6 +58,7 @@ def databases_of(module: ModuleView) -> frozenset[str]:
             scheme, separator, _ = node.value.lower().partition("://")
             words.update(scheme.split("+") if separator else ())
             words.update({"sqlite"} if "sqlite_master" in node.value.lower() else ())
+            words.update({"postgresql"} if _OF_POSTGRESQL.search(node.value) else ())
     return frozenset(words & (_POSTGRESQL | _OTHERS))
 
 
@@ -54,21 +69,42 @@ def handed_in(view: FunctionView, name: str) -> bool:
     return any(ast.unparse(call.func).rpartition(".")[2] == "Depends" for call in calls)
 
 
+def is_given(view: FunctionView, key: Key) -> bool:
+    """Whether somebody else made the session: it is a parameter, or the instance keeps what it was given."""
+    owners = (cls for cls in view.info.module.classes if key.kind == "attr" and cls.key == key.owner)
+    bindings = [binding for cls in owners for binding in cls.attributes.get(key.name, ())]
+    return key.kind == "param" or (bool(bindings) and all(map(_is_of_parameter, bindings)))
+
+
+def _is_of_parameter(binding: Binding) -> bool:
+    function, value = binding.scope.function, binding.value
+    return (
+        function is not None
+        and isinstance(value, ast.Name)
+        and value.id in [argument.arg for argument in function.parameters]
+    )
+
+
 def has_callers(view: FunctionView) -> bool:
     """Whether some function of the module calls this one."""
     name = view.name.rpartition(".")[2]
     return any(info is not view.info for _, info in view.info.module.callers.get(name, ()))
 
 
+def of_request(view: FunctionView, key: Key) -> bool:
+    """Whether a framework keeps the session for one request and removes it at its end (Flask-SQLAlchemy)."""
+    return key.kind == "global" and view.resolver.table.request_object(f"{key.owner}.{key.name}") is not None
+
+
+def met_by_callers(view: FunctionView, handle: Handle) -> bool:
+    """Whether some caller in this module sends something on the failed session before the request ends."""
+    return any(_meets(caller, handle) for caller, _ in _callers(view))
+
+
 def used_by_callers(view: FunctionView, name: str) -> bool:
     """Whether some caller in this module uses the failed session on, or keeps it; also when there is no such caller."""
-    node = view.info.node
-    called = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
     known = False
-    for call, info in view.info.module.callers.get(called, ()):
-        caller = next((other for other in view.module.functions if other.info is info), None)
-        if caller is None or caller is view or not _means(caller, call, view):
-            continue
+    for caller, call in _callers(view):
         argument = argument_for(call, view.info, name)
         for handle in handles(caller.resolver.evaluate(argument, caller.scope)):
             known = True
@@ -77,20 +113,35 @@ def used_by_callers(view: FunctionView, name: str) -> bool:
     return not known
 
 
+def _callers(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
+    """The functions of this module that call this one, with the call."""
+    node = view.info.node
+    called = node.name if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ""
+    for call, info in view.info.module.callers.get(called, ()):
+        caller = next((other for other in view.module.functions if other.info is info), None)
+        if caller is not None and caller is not view and _means(caller, call, view):
+            yield caller, call
+
+
 def _means(caller: FunctionView, call: ast.Call, view: FunctionView) -> bool:
     values = caller.resolver.evaluate(call.func, caller.scope)
     return any(isinstance(value, Function) and value.info is view.info for value in values)
 
 
 def _goes_on(caller: FunctionView, handle: Handle) -> bool:
-    """Whether the caller meets a failed session that a called function has left behind."""
+    """Whether the caller meets a failed session that a called function has left behind, or leaves it behind itself."""
     search = caller.follow(handle, handle.key)
-    if search.over_budget or any(sight.node.state.by == -2 for sight in search.sights):
+    if search.over_budget or _meets(caller, handle):
         return True
     if not caller.outlives(handle, handle.key) or (handle.key.kind == "param" and handed_in(caller, handle.key.name)):
         return False
     end = search.frame.cfg.return_end
     return any(n.step == end and n.state.tx is Tx.FAILED and n.state.by == -2 for n in search.parents)
+
+
+def _meets(caller: FunctionView, handle: Handle) -> bool:
+    """Whether the caller sends something on a failed session that a called function has left behind."""
+    return any(sight.node.state.by == -2 for sight in caller.follow(handle, handle.key).sights)
 
 
 def matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
@@ -101,11 +152,25 @@ def matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
     if end is End.FUNCTION:
         if key.kind == "param":
             return not handed_in(view, key.name) and used_by_callers(view, key.name)
+        if of_request(view, key):
+            return met_by_callers(view, swallow.subject.handle)
         return key.kind != "attr" or bool(view.spellings(key))
     if end is End.COMMIT:
         last = last_statement(swallow.paths[end])
         return swallow.dirty or last.kind is not StepKind.WITH_EXIT or not by_statement(view, swallow, end)
     return True
+
+
+def sureness(view: FunctionView, swallow: Swallow, end: End, *, stated: bool) -> Confidence:
+    """How sure it is that the session needs a rollback of this handler: less after a plain statement (`stated`), which
+    needs one on PostgreSQL only, and less where somebody else made the session and may end it.
+    """
+    key, confidence = swallow.subject.key, view.confidence(swallow)
+    lent = end is End.FUNCTION and is_given(view, key)
+    known = speaks_of_postgresql(view.module) and (key.kind != "param" or has_callers(view))
+    if lent and stated and not known:
+        return Confidence.LOW
+    return confidence.at_most(Confidence.MEDIUM) if lent or stated else confidence
 
 
 def by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:
@@ -117,6 +182,8 @@ def by_statement(view: FunctionView, swallow: Swallow, end: End) -> bool:
 
 
 def _takes_text(op: Op, node: ast.AST | None) -> bool:
+    if op.handle.kind is HandleKind.CURSOR:
+        return True
     method = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
     row = op.spec.handles[op.handle.kind].methods.get(method)
     return row is not None and row.sql is not None

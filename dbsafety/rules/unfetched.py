@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import Effect, HandleKind
 from dbsafety.facts.sql import Verb
 from dbsafety.flow.graph import Step, StepKind, Why
+from dbsafety.rules.awaits import awaited
 from dbsafety.rules.lastrowid import cursor_names
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import Tx
@@ -98,7 +99,7 @@ def _touches(step: Step, start: Step, names: frozenset[str]) -> bool:
     node = step.node
     if node is None or (step.kind not in _WHOLE and not isinstance(node, ast.withitem)):
         return False
-    if step.kind is StepKind.BIND and isinstance(node, ast.Assign) and _awaited(node.value) is start.node:
+    if step.kind is StepKind.BIND and isinstance(node, ast.Assign) and awaited(node.value) is start.node:
         return False
     parts: list[ast.AST] = [node]
     if isinstance(node, ast.For | ast.AsyncFor):
@@ -107,10 +108,6 @@ def _touches(step: Step, start: Step, names: frozenset[str]) -> bool:
         parts = [node.context_expr, *([node.optional_vars] if node.optional_vars else [])]
     found = (part for whole in parts for part in ast.walk(whole) if isinstance(part, _STORES))
     return any(ast.unparse(part) in names for part in found) or (_is_kept(names) and _is_own_method(step))
-
-
-def _awaited(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, ast.Await) else node
 
 
 def _is_kept(names: frozenset[str]) -> bool:

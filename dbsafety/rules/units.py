@@ -15,7 +15,7 @@ from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.report import Swallow
 from dbsafety.typestate.values import Key, handles
 
-_ALLOWED = frozenset({Effect.EXECUTE, Effect.FETCH, Effect.NEUTRAL, Effect.MAKE})
+_ALLOWED = frozenset({Effect.EXECUTE, Effect.ASK, Effect.FETCH, Effect.NEUTRAL, Effect.MAKE})
 _TEXT = frozenset({Verb.COMMIT, Verb.ROLLBACK, Verb.BEGIN, Verb.SAVEPOINT, Verb.ROLLBACK_TO, Verb.RELEASE})
 _LEAVES = (ast.Return, ast.Break, ast.Continue, ast.Yield, ast.YieldFrom)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from dbsafety.drivers.spec import AutocommitSwitch, ConstructorSpec, DriverSpec, HandleKind, Switch
+from dbsafety.drivers.spec import AutocommitSwitch, ConstructorSpec, DriverSpec, HandleKind, RequestSpec, Switch
 from dbsafety.facts.scopes import Scope, Target
 from dbsafety.typestate.attributes import defining_class
 from dbsafety.typestate.values import (
@@ -48,6 +48,15 @@ def ready_made(found: tuple[DriverSpec, HandleKind] | None, name: str) -> frozen
     module, _, last = name.rpartition(".")
     mode = Mode.AUTOCOMMIT if spec.default_autocommit else Mode.TRANSACTION
     return frozenset((Handle(spec.name, kind, Key("global", module, last), mode),))
+
+
+def of_request(found: tuple[DriverSpec, RequestSpec] | None) -> frozenset[Value]:
+    """The handle that an object of another package keeps for each request (`db.session` of Flask-SQLAlchemy)."""
+    if found is None:
+        return EMPTY
+    spec, kept = found
+    owner, _, name = kept.of.rpartition(".")
+    return frozenset((Handle(spec.name, kept.kind, Key("global", owner, name), Mode.TRANSACTION),))
 
 
 def key_for(resolver: Evaluator, call: ast.Call, scope: Scope, suffix: str = "") -> Key:

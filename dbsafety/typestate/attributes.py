@@ -23,6 +23,7 @@ from dbsafety.typestate.values import (
     Nothing,
     Value,
     class_key,
+    externals,
     from_other_module,
 )
 
@@ -97,6 +98,7 @@ def lookup(resolver: Evaluator, cls: ClassInfo, name: str) -> frozenset[Value]:
         gathered.update(_stored(resolver, current, name, key))
     if all(isinstance(value, Nothing) for value in gathered) and resolver.is_final():
         gathered |= {from_other_module(value) for value in _of_subclasses(resolver, cls, name)}
+        gathered |= frozenset(_of_keepers(resolver, cls, name)) if not gathered else EMPTY
     return frozenset(seen_from(resolver, cls, _kept(value, key)) for value in gathered)
 
 
@@ -105,6 +107,15 @@ def _of_subclasses(resolver: Evaluator, cls: ClassInfo, name: str) -> Iterator[V
     for other in cls.module.classes:
         if other is not cls and name in other.attributes and any(base is cls for base in ancestry(resolver, other)):
             yield from resolver.attribute(Instance(other), name)
+
+
+def _of_keepers(resolver: Evaluator, cls: ClassInfo, name: str) -> Iterator[Value]:
+    """What a base from another package keeps in the attribute for each request."""
+    for current in ancestry(resolver, cls):
+        for base in current.node.bases:
+            for value in externals(resolver.evaluate(base, current.scope.parent or current.scope)):
+                if resolver.table.keeps(resolver.table.canonical(value.dotted)):
+                    yield from resolver.attribute(value, name)
 
 
 def _stored(resolver: Evaluator, cls: ClassInfo, name: str, key: Key) -> Iterator[Value]:

@@ -95,8 +95,8 @@ def perform(spec: DriverSpec, effect: Effect, state: State, statement: Statement
             return _script(spec, state, statement)
         case Effect.COMMIT:
             return _commit(spec, state)
-        case Effect.ROLLBACK:
-            return _rollback(state)
+        case Effect.ROLLBACK | Effect.ASK:
+            return _ALIKE[effect](state)
         case Effect.CLOSE | Effect.RELEASE:
             return Outcome((State(Tx.CLOSED, state.auto),))
         case Effect.BEGIN:
@@ -128,6 +128,14 @@ def _execute(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
     if verb is Verb.BEGIN and state.tx is Tx.IDLE:
         return Outcome((_open(state),), ((Raised.DB, state),))
     return _aborting(state, verb) if spec.aborts else _locking(spec, state, statement)
+
+
+def _ask(state: State) -> Outcome:
+    """A SELECT of the library's making, in a failed transaction refused like any other."""
+    if state.tx is Tx.FAILED:
+        return Outcome((), ((Raised.DB, state),), Seen.STATEMENT)
+    after = state if state.auto else _open(state)
+    return Outcome((after,), ((Raised.DB, after),))
 
 
 def _script(spec: DriverSpec, state: State, statement: Statement) -> Outcome:
@@ -205,3 +213,7 @@ def leave(spec: DriverSpec, effect: Effect, state: State, *, closes: bool) -> Ou
 
 def _closed(raised: Iterable[tuple[Raised, State]]) -> tuple[tuple[Raised, State], ...]:
     return tuple((kind, state._replace(tx=Tx.CLOSED)) for kind, state in raised)
+
+
+_ALIKE = {Effect.ROLLBACK: _rollback, Effect.ASK: _ask}
+"""What does the same with every driver."""

@@ -82,6 +82,8 @@ def _of_base(resolver: Evaluator, call: ast.Call, scope: Scope, name: str, base:
 
 def _called(resolver: Evaluator, call: ast.Call, scope: Scope, callee: Value) -> frozenset[Value]:
     match callee:
+        case External(dotted=dotted) if resolver.table.keeps(dotted):
+            return frozenset((callee,))
         case External(dotted=dotted):
             return _external(resolver, call, scope, dotted)
         case Function(info=info):

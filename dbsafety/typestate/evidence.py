@@ -25,7 +25,7 @@ def by_handlers(
     confirmed instead, if there is such a guess. A parameter that a framework fills in is left out: it knows when the
     transaction ends, and how.
     """
-    if _is_filled_in(resolver, function, name):
+    if is_filled_in(resolver, function, name):
         return guessed
     for attempt in function.tries:
         drivers = list(_drivers(resolver, attempt, function))
@@ -85,7 +85,7 @@ def _method_calls(attempt: ast.Try) -> tuple[ast.Attribute, ...]:
     return tuple(func for func in called if isinstance(func, ast.Attribute))
 
 
-def _is_filled_in(resolver: Evaluator, function: FunctionInfo, name: str) -> bool:
+def is_filled_in(resolver: Evaluator, function: FunctionInfo, name: str) -> bool:
     """Whether the variable is a parameter of a function that an object registers: `@app.post("/")`."""
     if name not in [argument.arg for argument in function.parameters]:
         return False

@@ -10,7 +10,7 @@ from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo
 from dbsafety.model.finding import Confidence
 from dbsafety.typestate.annotations import annotated, kept
-from dbsafety.typestate.evidence import by_methods
+from dbsafety.typestate.evidence import by_methods, is_filled_in
 from dbsafety.typestate.values import (
     EMPTY,
     Class,
@@ -66,10 +66,11 @@ def _alone(resolver: Evaluator, function: FunctionInfo, name: str) -> frozenset[
         elif isinstance(value, (Instance, Function, Class)):
             passed.add(value)
     if passed:
-        return frozenset(passed)
+        return _confirmed(resolver, function, name, passed)
     if not resolver.is_final():
         return EMPTY
-    return by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
+    guessed = by_methods(resolver, function, name, key) or _by_name(resolver, function, name, key)
+    return _confirmed(resolver, function, name, guessed)
 
 
 def _tells_mode(arguments: Iterable[Value]) -> bool:
@@ -197,6 +198,32 @@ def _by_name(resolver: Evaluator, function: FunctionInfo, name: str, key: Key) -
     if len(drivers) != 1 or drivers[0].is_async:
         return EMPTY
     return frozenset((Handle(drivers[0].name, kind, key, Mode.TRANSACTION, Confidence.LOW),))
+
+
+def _confirmed(resolver: Evaluator, function: FunctionInfo, name: str, values: Iterable[Value]) -> frozenset[Value]:
+    """The values, a guess by name no longer as a guess where the function commits: nobody commits what commits by
+    itself. A parameter that a framework fills in stays a guess.
+    """
+    sure = _commits(function) and not is_filled_in(resolver, function, name)
+    return frozenset(
+        replace(value, confidence=Confidence.MEDIUM)
+        if sure and isinstance(value, Handle) and value.confidence is Confidence.LOW
+        else value
+        for value in values
+    )
+
+
+def _commits(function: FunctionInfo) -> bool:
+    """Whether the function itself commits a parameter that is named as a connection."""
+    names = {arg.arg for arg in function.parameters} & _CONNECTION_NAMES
+    called = (call.func for call in function.calls)
+    return any(
+        isinstance(func, ast.Attribute)
+        and func.attr == "commit"
+        and isinstance(func.value, ast.Name)
+        and func.value.id in names
+        for func in called
+    )
 
 
 def kind_by_name(name: str) -> HandleKind | None:

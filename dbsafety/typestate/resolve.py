@@ -224,9 +224,10 @@ class Resolver:
         """What a dotted name means in the file `near`: a driver's name, a project member, or something external."""
         canonical = self.table.canonical(name)
         ready = allocate.ready_made(self.table.object(canonical), canonical)
+        ready = ready or allocate.of_request(self.table.request_object(canonical))
         if ready:
             return ready
-        if self._is_known(canonical):
+        if self._is_known(canonical) or self.table.keeps(canonical):
             return frozenset((External(canonical),))
         found = self.program.split(name, near)
         if found is None:

@@ -125,6 +125,17 @@ def test_a_wrong_configuration_ends_the_run_with_one_line(settings: str, reason:
     assert reason in ran.out
 
 
+@pytest.mark.parametrize("jobs", ["-j1", "-j2"])
+def test_a_wrong_configuration_near_a_file_ends_the_run_with_one_line(jobs: str, tmp_path: Path) -> None:
+    write(tmp_path, m=NO_TIMEOUT, sub__n=NO_TIMEOUT)
+    (tmp_path / "pyproject.toml").write_text("[tool.dbsafety]\n", encoding="utf-8")
+    (tmp_path / "sub" / "dbsafety.toml").write_text("selct = []\n", encoding="utf-8")
+    ran = python(tmp_path, "flake8", jobs, "m.py", "sub")
+    assert ran.code == 1
+    assert "Traceback" not in ran.out + ran.err
+    assert "dbsafety.toml:1: unknown setting 'selct'" in ran.out
+
+
 def optional_rule() -> RuleModule:
     rule = Rule("DBS901", "opinion", "an opinion", Severity.INFO, (), "R5790", "0.1", default=False)
     return RuleModule(rule, "", "", "ModuleView", None)

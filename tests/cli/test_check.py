@@ -58,6 +58,18 @@ def test_clean_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "No findings in 1 file.\n")
 
 
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_a_run_without_files_says_so(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command]) == 0
+    assert capsys.readouterr() == ("", "No Python files to check.\n")
+
+
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_a_path_that_does_not_exist_is_all_that_is_said(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "nope"]) == 2
+    assert capsys.readouterr() == ("", "dbsafety: error: nope: no such file or folder\n")
+
+
 def test_suppressed_is_clean() -> None:
     Path("a.py").write_text('bug("DBS101")  # noqa\n', encoding="utf-8")
 

@@ -55,7 +55,18 @@ def test_a_second_run_changes_nothing(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["fix", "--exit-non-zero-on-fix"]) == 0
 
     assert path.read_bytes() == before
-    assert capsys.readouterr().err == "Fixed 0 findings in 0 files; none left.\n"
+    assert capsys.readouterr().err == "No findings in 1 file.\n"
+
+
+def test_what_waits_for_consent_is_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="mend()")\nbug("DBS102")\nbug("DBS201", fix="mend()")\n')
+    (folder / "dbsafety.toml").write_text('fix-applicability = {DBS1 = "unsafe"}\n', encoding="utf-8")
+
+    assert main(["fix"]) == 1
+
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Fixed 1 finding in 1 file; 2 left, 1 of them fixable with `--unsafe-fixes`."
+    )
 
 
 def test_what_is_left_is_printed_and_is_1(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +180,28 @@ def test_sarif_has_the_text_of_the_fixes_left_and_the_reasons_of_those_refused(
     assert "fixRefusal" not in unsafe["properties"]
     assert "fixes" not in refused
     assert refused["properties"]["fixRefusal"] == "DBS102 would still be found at line 2"
+
+
+def test_sarif_of_a_check_offers_no_fix_that_would_not_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    write("a.py", 'bug("DBS101", fix="bug(\\"DBS102\\")")\nbug("DBS101", fix="mend()"); bug("DBS101", fix="end()")\n')
+
+    assert main(["check", "--output-format", "sarif"]) == 1
+
+    made = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert ["fixes" in one for one in made] == [False, True, True]
+    assert made[0]["properties"]["fixRefusal"] == "DBS102 would be found at line 1: it is wrong"
+
+
+def test_sarif_of_standard_input_offers_no_fix_that_would_not_pass(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'bug("DBS101", fix="bug(\'DBS102\')")\n')))
+
+    assert main(["check", "--output-format", "sarif", "--stdin-filename", "a.py", "-"]) == 1
+
+    (made,) = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    assert "fixes" not in made
+    assert made["properties"]["fixRefusal"] == "DBS102 would be found at line 1: it is wrong"
 
 
 def test_a_refused_fix_is_shown_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:

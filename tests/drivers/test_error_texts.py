@@ -33,6 +33,7 @@ POSTGRES = {
 }
 SQLITE = {
     "SQLITE_CONSTRAINT_UNIQUE": "CREATE TABLE s (v UNIQUE); INSERT INTO s VALUES (1), (1)",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "CREATE TABLE s (v PRIMARY KEY); INSERT INTO s VALUES (1), (1)",
     "SQLITE_CONSTRAINT_NOTNULL": "CREATE TABLE s (v NOT NULL); INSERT INTO s VALUES (NULL)",
     "SQLITE_CONSTRAINT_CHECK": "CREATE TABLE s (v CHECK (v > 0)); INSERT INTO s VALUES (0)",
     "SQLITE_CONSTRAINT_FOREIGNKEY": (
@@ -95,6 +96,33 @@ def test_sqlite_of_another_connection(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError) as caught:
             second.execute("BEGIN IMMEDIATE")
     assert [entry.text for entry in texts("sqlite3", "SQLITE_BUSY")] == [str(caught.value)]
+
+
+def test_sqlite_of_an_old_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as first,
+        closing(sqlite3.connect(path, isolation_level=None)) as second,
+    ):
+        first.executescript("PRAGMA journal_mode = WAL; CREATE TABLE s (v); BEGIN")
+        first.execute("SELECT v FROM s").fetchall()
+        second.execute("INSERT INTO s VALUES (1)")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            first.execute("INSERT INTO s VALUES (2)")
+    assert [entry.text for entry in texts("sqlite3", "SQLITE_BUSY_SNAPSHOT")] == [str(caught.value)]
+    if sys.version_info >= (3, 11):
+        assert caught.value.sqlite_errorname == "SQLITE_BUSY_SNAPSHOT"
+
+
+def test_sqlite_of_a_shared_cache() -> None:
+    name = "file:shared?mode=memory&cache=shared"
+    with closing(sqlite3.connect(name, uri=True)) as first, closing(sqlite3.connect(name, uri=True)) as second:
+        first.executescript("CREATE TABLE s (v); BEGIN; INSERT INTO s VALUES (1)")
+        with pytest.raises(sqlite3.OperationalError) as caught:
+            second.execute("INSERT INTO s VALUES (2)")
+    assert [entry.text for entry in texts("sqlite3", "SQLITE_LOCKED_SHAREDCACHE")] == [str(caught.value)]
+    if sys.version_info >= (3, 11):
+        assert caught.value.sqlite_errorname == "SQLITE_LOCKED_SHAREDCACHE"
 
 
 @pytest.mark.parametrize("driver", [spec.name for spec in DEFAULT_TABLE.drivers])

@@ -70,6 +70,13 @@ class TestPostgres:
             outcome = perform(spec, effect, OPEN)
             assert (after(outcome), failed(outcome)) == ([Tx.OPEN], [Tx.OPEN])
 
+    def test_asking_fails_in_an_aborted_transaction_only(self, spec: DriverSpec) -> None:  # B2, B10a
+        for state, tx in ((IDLE, Tx.OPEN), (OPEN, Tx.OPEN), (AUTO, Tx.IDLE)):
+            outcome = perform(spec, Effect.ASK, state)
+            assert (after(outcome), failed(outcome), outcome.seen) == ([tx], [tx], None)
+        outcome = perform(spec, Effect.ASK, FAILED)
+        assert (after(outcome), failed(outcome), outcome.seen) == ([], [Tx.FAILED], Seen.STATEMENT)
+
     def test_in_autocommit_a_failed_statement_is_harmless(self, spec: DriverSpec) -> None:  # B5b
         assert failed(run(spec, "INSERT INTO item VALUES (1)", AUTO)) == [Tx.IDLE]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
-from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator.agents import SINGLE, Agent, EndpointAgent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Check, Detector
 from dbsafety_runtime.orchestrator.detectors.journal import JournalDetector

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 
-from dbsafety_runtime.ops import log, metrics
+from dbsafety_runtime.ops import command, log, metrics
 from dbsafety_runtime.ops.settings import SettingsError, load
-from dbsafety_runtime.ops.signals import stop_on_signals
 from dbsafety_runtime.orchestrator import demo as demonstration
 from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import detectors_of, manager_of, orchestrator_of
@@ -81,7 +79,7 @@ def run(settings: OrchestratorSettings) -> None:
     if settings.metrics_port:
         metrics.serve(settings.metrics_port)
     work = orchestrator_of(settings)
-    stop_on_signals(work.stop.set)
+    command.stop_on_signals(work.stop.set)
     work.run()
 
 
@@ -226,16 +224,6 @@ def demo(out: Path) -> int:
     return demonstration.run(out, click.echo)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run a command and return its exit code; errors a user can cause are one sentence and exit code 2."""
-    try:
-        return cast(
-            "int", cli.main(list(argv), prog_name="python -m dbsafety_runtime orchestrator", standalone_mode=False) or 0
-        )
-    except click.ClickException as error:
-        error.show()
-    except click.Abort:
-        return 130
-    except USER_ERRORS as error:
-        sys.stderr.write(f"orchestrator: {error}\n")
-    return 2
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; a user's error is one sentence and exit code 2."""
+    return command.run(cli, arguments, "orchestrator", USER_ERRORS)

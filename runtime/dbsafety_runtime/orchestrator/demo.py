@@ -12,7 +12,6 @@ from typing import Final
 from dbsafety_runtime.orchestrator import ledger, operator, report
 from dbsafety_runtime.orchestrator.assembly import orchestrator_of
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
-from dbsafety_runtime.orchestrator.figures import compute
 from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
 from dbsafety_runtime.orchestrator.loop import Orchestrator
@@ -78,7 +77,7 @@ def _conclude(work: Orchestrator, hub: LocalHub, out: Path, seconds: float, say:
     count, problems = ledger.verify(work.store.db)
     ended = outcome(work)
     wrong = {name for name, _ in ended.items() ^ EXPECTED.items()}
-    story, summary = operator.explain(work.store, first) if first else [], report.summary(compute(work.store.db))
+    story, summary = operator.explain(work.store, first) if first else [], report.summary(report.compute(work.store.db))
     say(page("demo.txt", story=story, issues=hub.issues, summary=summary, count=count, problems=problems, out=out,
              ended=Counter(ended.values()), wrong=wrong, seconds=seconds))  # fmt: skip
     return 1 if wrong or problems else 0

@@ -20,8 +20,11 @@ LONGEST_BODY: Final = 60_000
 LONGEST_WAIT: Final = 900.0
 PUT: Final = "INSERT INTO outbox (key, task_id, kind, body) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
 HAS_CREATE: Final = "SELECT 1 FROM outbox WHERE task_id = ? AND kind = 'create'"
-# A row whose time lies beyond the longest wait was written before the clock was set back.
-DUE: Final = "SELECT * FROM message WHERE next_at <= ?1 OR next_at > ?1 + 3600 ORDER BY id LIMIT 20"
+# Comments wait until there is an issue. A time beyond the longest wait was written before the clock was set back.
+DUE: Final = """
+SELECT id, key, task_id, kind, body, tries, github_ref, issue_type || ': ' || target FROM message
+WHERE (kind = 'create' OR github_ref IS NOT NULL) AND (next_at <= ?1 OR next_at > ?1 + 3600) ORDER BY id LIMIT 20
+"""
 SENT: Final = "UPDATE outbox SET state = 'sent', tries = tries + 1, last_error = NULL WHERE id = ?"
 LATER: Final = "UPDATE outbox SET tries = tries + 1, next_at = ?, last_error = ? WHERE id = ?"
 
@@ -105,10 +108,8 @@ class Message(NamedTuple):
     kind: str
     body: str
     tries: int
-    ref: str | None
-    issue_type: str
-    target: str
-    next_at: float
+    ref: str
+    title: str
 
 
 class Outbox:
@@ -131,37 +132,32 @@ class Outbox:
                 if error.wait is not None:
                     break
             else:
-                sent += self._sent(item, ref)
+                self._sent(item, ref)
+                sent += 1
         return sent
 
     def waiting(self) -> int:
         """Return how many messages wait."""
         return int(self.db.rows("SELECT count(*) FROM outbox WHERE state = 'waiting'")[0][0])
 
-    def _send(self, github: GitHub, item: Message) -> str | None:
+    def _send(self, github: GitHub, item: Message) -> str:
         if item.kind == "create":
             marker = f"<!-- dbsafety {self._instance} {item.key} -->"
-            ref = github.find(marker)
-            if ref is None:
-                ref = github.create(f"{item.issue_type}: {item.target}"[:200], f"{item.body}\n\n{marker}")
+            ref = github.find(marker) or github.create(item.title[:200], f"{item.body}\n\n{marker}")
             reach("after_post")
             return ref
-        if item.ref is not None:
-            github.comment(item.ref, item.body)
-            if item.kind == "close":
-                github.close(item.ref)
+        github.comment(item.ref, item.body)
+        if item.kind == "close":
+            github.close(item.ref)
         return item.ref
 
     @unit
-    def _sent(self, item: Message, ref: str | None) -> int:
-        if ref is None:
-            return 0
+    def _sent(self, item: Message, ref: str) -> None:
         self.db.rows(SENT, (item.id,))
         if item.kind == "create":
             self.store.update_task_github(item.task_id, ref)
         else:
             self.store.record(item.task_id, "escalation", item.kind, ref=ref)
-        return 1
 
     @unit
     def _postpone(self, item: Message, error: ApiError) -> None:

@@ -24,12 +24,11 @@ from dbsafety_runtime.ops import notify
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.ops.log import get
 from dbsafety_runtime.orchestrator import catalogue, gauges, ledger
-from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator.agents import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Detector, Look, Watch, launch
 from dbsafety_runtime.orchestrator.escalate import GitHub, Outbox
-from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
-from dbsafety_runtime.orchestrator.knowledge.sources import sources
+from dbsafety_runtime.orchestrator.knowledge import Knowledge, sources
 from dbsafety_runtime.orchestrator.model import Clock, Manager, Task
 from dbsafety_runtime.orchestrator.phases import Treatment
 from dbsafety_runtime.orchestrator.progress import Progress

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +42,14 @@ def shorten(text: str, limit: int = LONGEST_TEXT) -> str:
 def clean(text: str) -> str:
     """Return `text` fit for storage: valid Unicode without NUL."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\\0")
+
+
+def words(command: str) -> list[str]:
+    """Split a command line as a shell would; on unbalanced quotes at blanks."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
 
 
 @dataclass(frozen=True, slots=True)

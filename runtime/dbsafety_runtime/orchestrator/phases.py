@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dbsafety_runtime.ops.log import get
-from dbsafety_runtime.orchestrator import actions, gate
-from dbsafety_runtime.orchestrator.agents import rules
-from dbsafety_runtime.orchestrator.agents.views import VIEWS, Case
+from dbsafety_runtime.orchestrator import actions, agents, gate
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.paths import path_issues
 from dbsafety_runtime.orchestrator.detectors.services import configured_port
 from dbsafety_runtime.orchestrator.escalate import HUMAN, hand_over, take_back
-from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
+from dbsafety_runtime.orchestrator.knowledge import Knowledge
 from dbsafety_runtime.orchestrator.learning import known_recipes
 from dbsafety_runtime.orchestrator.model import Manager, Plan, Service, Task, find
 from dbsafety_runtime.orchestrator.processes import listeners, stranger_on
 from dbsafety_runtime.orchestrator.progress import Applied, Progress
 from dbsafety_runtime.orchestrator.store import IncidentStore
+from dbsafety_runtime.orchestrator.views import VIEWS, Case
 from dbsafety_runtime.orchestrator.web import ApiError
 
 KNOWN: Final = 1
@@ -36,10 +35,10 @@ class Treatment:
     progress: Progress
     manager: Manager
     knowledge: Knowledge
-    recipes: rules.Recipes
+    recipes: agents.Recipes
     settings: OrchestratorSettings
-    single: rules.Agent = rules.SINGLE
-    panel: Sequence[rules.Agent] = rules.PANEL
+    single: agents.Agent = agents.SINGLE
+    panel: Sequence[agents.Agent] = agents.PANEL
 
     def step(self, task: Task) -> None:
         """Move a claimed task on by one step; raises ManagerError or a StorageFault, then it stays as it was."""
@@ -87,29 +86,29 @@ class Treatment:
                 notes.append(f"phase {phase}: {why or '; '.join(objections) or 'automatic fixes are switched off'}")
         self._escalate(task, "; ".join(notes) or "no attempt is left", best)
 
-    def _known(self, case: Case, recipes: rules.Recipes) -> rules.Proposal:
+    def _known(self, case: Case, recipes: agents.Recipes) -> agents.Proposal:
         shipped = [recipe.id for recipe in recipes.values() if recipe.shipped]
         names = (*known_recipes(self.store.db, case.issue.signature), *shipped)
         candidates = {name: recipes[name] for name in names if name in recipes}
         for view in VIEWS.values() if candidates else ():
-            for plan in rules.plans_of("known pattern", view(case), case, candidates):
+            for plan in agents.plans_of("known pattern", view(case), case, candidates):
                 if not actions.problems(self.manager, plan):
                     return plan, ""
         return None, "no known pattern fits"
 
-    def _alone(self, case: Case, recipes: rules.Recipes) -> rules.Proposal:
+    def _alone(self, case: Case, recipes: agents.Recipes) -> agents.Proposal:
         try:
             plan = self.single.propose(case, recipes)
         except ApiError as rejected:
             return None, f"{self.single.name}: {rejected}"
         if plan is None:
             return None, f"{self.single.name} has no proposal"
-        if plan.confidence < rules.GATE:
+        if plan.confidence < agents.GATE:
             return plan, f"{plan.by} proposes {plan.recipe} but is unsure ({plan.confidence:.2f})"
         return plan, "" if actions.reversible(plan) else f"{plan.recipe} cannot be undone"
 
-    def _together(self, case: Case, recipes: rules.Recipes) -> rules.Proposal:
-        return rules.consult(self.panel, case, recipes)
+    def _together(self, case: Case, recipes: agents.Recipes) -> agents.Proposal:
+        return agents.consult(self.panel, case, recipes)
 
     def _fix(self, task: Task, plan: Plan) -> None:
         undo = actions.tokens(self.manager, plan)

@@ -18,11 +18,7 @@ SELECT id FROM tasks WHERE lease_owner IS NULL AND (next_at <= ?1 OR next_at > ?
   AND (status = 'verifying' OR NOT ?3) ORDER BY next_at, id LIMIT ?4
 """
 CLAIM: Final = "UPDATE tasks SET lease_owner = ?, version = version + 1 WHERE id = ?"
-RELEASE: Final = "UPDATE tasks SET lease_owner = NULL, next_at = ? WHERE id = ? AND lease_owner = ?"
-ORPHANED: Final = "SELECT id, status FROM tasks WHERE lease_owner IS NOT NULL AND lease_owner <> ?"
-LOOK_FIRST: Final = (
-    "UPDATE tasks SET status = 'verifying', changed_at = ?, next_at = 0 WHERE id = ? AND status = 'fixing'"
-)
+LOOK_FIRST: Final = "UPDATE tasks SET status = 'verifying', changed_at = ?, next_at = 0 WHERE id = ?"
 APPLYING: Final = (
     "UPDATE attempts SET state = 'applied', outcome = 'interrupted' WHERE task_id = ? AND state = 'applying'"
 )
@@ -43,7 +39,6 @@ FROM attempts WHERE task_id = ? ORDER BY attempt DESC LIMIT 1
 TRIED: Final = """
 SELECT recipe FROM attempts WHERE task_id = ? AND state IN ('undone', 'failed') AND outcome NOT LIKE 'interrupted%'
 """
-BASELINE: Final = "UPDATE attempts SET baseline = ? WHERE task_id = ? AND attempt = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ class Progress:
     @unit
     def recover(self, *, dry_run: bool = False) -> tuple[int, ...]:
         """Take over from a dead predecessor and return its tasks: what it was applying is looked at first."""
-        rows = self.db.rows(ORPHANED, (self.owner,))
+        rows = self.db.rows("SELECT id, status FROM tasks WHERE lease_owner <> ?", (self.owner,))
         for task_id, status in [] if dry_run else rows:
             if status == "fixing":
                 self.db.rows(LOOK_FIRST, (self.store.clock(), task_id))
@@ -91,7 +86,8 @@ class Progress:
     @unit
     def release(self, task: Task, wait: float = 0.5) -> None:
         """Give a task back unchanged, to be looked at again after `wait` seconds."""
-        self.db.rows(RELEASE, (self.store.clock() + wait, task.id, self.owner))
+        sql = "UPDATE tasks SET lease_owner = NULL, next_at = ? WHERE id = ? AND lease_owner = ?"
+        self.db.one(sql, self.store.clock() + wait, task.id, self.owner)
 
     @unit
     def begin(self, task: Task, plan: Plan, undo: list[str | None], window: float) -> tuple[int | None, str]:
@@ -136,7 +132,8 @@ class Progress:
     @unit
     def set_baseline(self, task_id: int, number: int, baseline: dict[str, float]) -> None:
         """Store what verification compares with, so that a restart does not start it anew."""
-        self.db.rows(BASELINE, (json.dumps(baseline), task_id, number))
+        sql = "UPDATE attempts SET baseline = ? WHERE task_id = ? AND attempt = ?"
+        self.db.one(sql, json.dumps(baseline), task_id, number)
 
     @unit
     def verified(self, task: Task, attempt: Applied) -> None:

@@ -23,7 +23,6 @@ DO UPDATE SET occurrences = occurrences + 1, last_seen = excluded.last_seen, fac
   version = version + 1
 RETURNING id, occurrences, reopened_from
 """
-OPEN_TASK: Final = "SELECT id FROM tasks WHERE issue_hash = ? AND status NOT IN ('resolved', 'closed')"
 BY_STATUS: Final = """
 SELECT * FROM task_row WHERE ?1 = '[]' OR status IN (SELECT value FROM json_each(?1)) ORDER BY id LIMIT ?2
 """
@@ -34,7 +33,6 @@ ALIKE: Final = """
 SELECT count(*), min(id) FROM tasks WHERE issue_type = ? AND abs(first_seen - ?) < 60
   AND status IN ('detected', 'suppressed', 'diagnosing', 'escalated')
 """
-STATUS: Final = "SELECT status, attempt, changed_at FROM tasks WHERE id = ?"
 SET_GITHUB: Final = """
 UPDATE tasks SET github_ref = ?, version = version + 1 WHERE id = ? AND coalesce(github_ref, ?) = ? RETURNING id
 """
@@ -50,8 +48,6 @@ FINISH_ATTEMPT: Final = """
 UPDATE attempts SET state = ?, outcome = ?, finished_at = ? WHERE task_id = ? AND attempt = ?
 RETURNING recipe, started_at
 """
-SET_CURSOR: Final = "REPLACE INTO cursor (source, position, at) VALUES (?, ?, ?)"
-SET_CONTROL: Final = "REPLACE INTO control (name, value, at) VALUES (?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +72,13 @@ class IncidentStore:
 
     def task_exists(self, issue_hash: str) -> int | None:
         """Return the id of the open task of an issue. For reading only: create_task needs no check before it."""
-        row = self.db.one(OPEN_TASK, issue_hash)
+        sql = "SELECT id FROM tasks WHERE issue_hash = ? AND status NOT IN ('resolved', 'closed')"
+        row = self.db.one(sql, issue_hash)
         return int(row[0]) if row else None
 
     def get_task_status(self, task_id: int) -> TaskStatus | None:
         """Return how a task stands, None when there is no such task."""
-        row = self.db.one(STATUS, task_id)
+        row = self.db.one("SELECT status, attempt, changed_at FROM tasks WHERE id = ?", task_id)
         return TaskStatus(*row) if row else None
 
     @unit
@@ -144,7 +141,7 @@ class IncidentStore:
     def record_scan(self, detector: str, issues: Sequence[Issue], cursor: str | None) -> tuple[int, ...]:
         """Store what a detector saw and the position it has read up to, both or none."""
         if cursor is not None:
-            self.db.rows(SET_CURSOR, (detector, cursor, self.clock()))
+            self.db.one("REPLACE INTO cursor (source, position, at) VALUES (?, ?, ?)", detector, cursor, self.clock())
         return tuple(self.create_task(issue) for issue in issues)
 
     @unit
@@ -183,7 +180,7 @@ class IncidentStore:
     @unit
     def set_control(self, name: str, value: str) -> None:
         """Store a switch or a sign of life."""
-        self.db.rows(SET_CONTROL, (name, value, self.clock()))
+        self.db.one("REPLACE INTO control (name, value, at) VALUES (?, ?, ?)", name, value, self.clock())
 
     def control(self, name: str) -> tuple[str, float] | None:
         """Return a stored switch and when it was set."""

@@ -25,4 +25,10 @@ PAIRS = (
         SETUP,
         (Call("Store.add", "keep(Store(address)).add((1, 'a'))", LOCKED, breaks=KNOWN),),
     ),
+    Pair(
+        "fix_of_callers",
+        "sqlite3",
+        ("CREATE TABLE item (n UNIQUE)", "CREATE TABLE line (n)", "CREATE TABLE log (text)"),
+        (Call("add_alone", "add_alone(conn, 1)", LOCKED, breaks=("INSERT INTO item VALUES (1)",)),),
+    ),
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dbsafety_runtime.orchestrator.agents.rules import SINGLE, Agent
+from dbsafety_runtime.orchestrator.agents import SINGLE, Agent
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 from dbsafety_runtime.orchestrator.detectors.base import Check, Detector
 from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues

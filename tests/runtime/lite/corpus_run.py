@@ -15,9 +15,9 @@ from dbsafety_runtime.orchestrator.demo import settings_for
 from dbsafety_runtime.orchestrator.detectors.base import Check
 from dbsafety_runtime.orchestrator.detectors.paths import all_path_issues
 from dbsafety_runtime.orchestrator.detectors.services import ServiceDetector, port_conflicts
-from dbsafety_runtime.orchestrator.figures import Figures, compute, percentile
 from dbsafety_runtime.orchestrator.fleet import Fleet
 from dbsafety_runtime.orchestrator.localhub import LocalHub
+from dbsafety_runtime.orchestrator.report import Figures, compute, percentile
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import FrozenClock, ScriptedManager
 

@@ -143,7 +143,9 @@ def test_an_unknown_manager_or_setting_is_a_sentence(tmp_path: Path, capsys: pyt
     config = tmp_path / "c.toml"
     config.write_text("[orchestrator]\nmanager = 'initd'\n", encoding="utf-8")
     assert main(["--config", str(config), "scan", "--once"]) == 2
-    assert capsys.readouterr().err == "orchestrator: there is no service manager 'initd': supervisord or systemd\n"
+    assert capsys.readouterr().err == (
+        "dbsafety_runtime orchestrator: there is no service manager 'initd': supervisord or systemd\n"
+    )
     config.write_text("[orchestrator]\nmanger = 'systemd'\n", encoding="utf-8")
     assert main(["--config", str(config), "status"]) == 2
     assert "unknown setting orchestrator.manger" in capsys.readouterr().err

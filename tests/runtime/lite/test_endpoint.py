@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
-from dbsafety_runtime.orchestrator.agents.views import Case
+from dbsafety_runtime.orchestrator.agents import EndpointAgent
 from dbsafety_runtime.orchestrator.catalogue import shipped
-from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
-from dbsafety_runtime.orchestrator.knowledge.sources import file_source
+from dbsafety_runtime.orchestrator.knowledge import Knowledge, file_source
 from dbsafety_runtime.orchestrator.model import Issue, Plan
+from dbsafety_runtime.orchestrator.views import Case
 from dbsafety_runtime.orchestrator.web import ApiError
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import ScriptedManager

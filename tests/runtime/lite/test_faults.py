@@ -19,10 +19,10 @@ import pytest
 
 import dbsafety_runtime
 from dbsafety_runtime.orchestrator import ledger
-from dbsafety_runtime.orchestrator.figures import percentile
 from dbsafety_runtime.orchestrator.health import examine
 from dbsafety_runtime.orchestrator.managers import unitfile
 from dbsafety_runtime.orchestrator.model import Issue
+from dbsafety_runtime.orchestrator.report import percentile
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.errors import StorageBug
 from dbsafety_runtime.storage.lite import forbid_open_transaction
@@ -266,7 +266,7 @@ def test_the_orchestrator_needs_no_postgresql_driver() -> None:
 
 
 def slow_calls() -> list[tuple[str, Callable[[], object]]]:
-    from dbsafety_runtime.orchestrator.knowledge.sources import git_source
+    from dbsafety_runtime.orchestrator.knowledge import git_source
     from dbsafety_runtime.orchestrator.managers.supervisor import SupervisorManager
     from dbsafety_runtime.orchestrator.managers.systemd import run
 
@@ -316,7 +316,7 @@ def test_an_idle_orchestrator_is_small(tmp_path: Path) -> None:
     code = (
         "import sys, psutil; from pathlib import Path; from dbsafety_runtime.orchestrator import cli;"
         "from dbsafety_runtime.orchestrator.store import IncidentStore;"
-        "from dbsafety_runtime.orchestrator.knowledge.index import Knowledge;"
+        "from dbsafety_runtime.orchestrator.knowledge import Knowledge;"
         "s = IncidentStore.init_database(Path(sys.argv[1]) / 't.db'); k = Knowledge(Path(sys.argv[1]) / 'k.db');"
         "print(psutil.Process().memory_info().rss); k.close(); s.close_store()"
     )

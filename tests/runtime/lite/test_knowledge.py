@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from dbsafety_runtime.orchestrator.knowledge.index import Chunk, Knowledge, Source
-from dbsafety_runtime.orchestrator.knowledge.sources import chunks_of, file_source, git_source, sources
+from dbsafety_runtime.orchestrator.knowledge import (
+    Chunk,
+    Knowledge,
+    Source,
+    chunks_of,
+    file_source,
+    git_source,
+    sources,
+)
 
 
 @pytest.fixture
@@ -190,7 +197,7 @@ def test_of_a_long_history_the_newest_commits_are_read(huge: Path) -> None:
 
 
 def test_of_a_huge_history_what_came_within_the_limits_is_used(huge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.sources.LONGEST_OUTPUT", 50_000)
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.LONGEST_OUTPUT", 50_000)
     (source,) = git_source(huge)
     chunks, renames = source.read()
     assert 100 < len(chunks) == len(renames) < 1_000
@@ -208,7 +215,7 @@ def test_git_that_takes_too_long_is_ended(huge: Path, tmp_path: Path, monkeypatc
     )
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.sources.GIT_SECONDS", 0.2)
+    monkeypatch.setattr("dbsafety_runtime.orchestrator.knowledge.GIT_SECONDS", 0.2)
     chunks, renames = source.read()
     assert ([(chunk.revision, chunk.body.strip()) for chunk in chunks], renames) == ([("abc", "One")], [])
 

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 
 from dbsafety_runtime.orchestrator import gate, ledger, operator
-from dbsafety_runtime.orchestrator.agents.rules import consult
-from dbsafety_runtime.orchestrator.agents.views import Case
+from dbsafety_runtime.orchestrator.agents import consult
 from dbsafety_runtime.orchestrator.catalogue import shipped
 from dbsafety_runtime.orchestrator.detectors.base import Scan
-from dbsafety_runtime.orchestrator.figures import compute, percentile
 from dbsafety_runtime.orchestrator.health import examine
-from dbsafety_runtime.orchestrator.knowledge.sources import file_source
+from dbsafety_runtime.orchestrator.knowledge import file_source
 from dbsafety_runtime.orchestrator.learning import known_recipes, learn
 from dbsafety_runtime.orchestrator.model import Issue, Plan, Step, Task
-from dbsafety_runtime.orchestrator.report import build
+from dbsafety_runtime.orchestrator.report import build, compute, percentile
+from dbsafety_runtime.orchestrator.views import Case
 from tests.runtime.lite.bench import Bench
 from tests.runtime.lite.doubles import ScriptedManager
 
@@ -431,8 +430,7 @@ def test_what_needs_more_rights_becomes_a_plan_for_the_operator(
 
 
 def test_an_orchestrator_is_put_together_from_its_settings(tmp_path: Path) -> None:
-    from dbsafety_runtime.orchestrator.agents.endpoint import EndpointAgent
-    from dbsafety_runtime.orchestrator.agents.rules import SINGLE
+    from dbsafety_runtime.orchestrator.agents import SINGLE, EndpointAgent
     from dbsafety_runtime.orchestrator.assembly import agent_of, detectors_of, manager_of
     from dbsafety_runtime.orchestrator.config import OrchestratorSettings
 

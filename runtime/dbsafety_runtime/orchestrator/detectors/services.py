@@ -9,8 +9,7 @@ from functools import cache, partial
 from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.base import Scan
-from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import Clock, Facts, Issue, Manager, Service, ServiceConfig
+from dbsafety_runtime.orchestrator.model import Clock, Facts, Issue, Manager, Service, ServiceConfig, words
 from dbsafety_runtime.orchestrator.pages import wording
 from dbsafety_runtime.orchestrator.processes import describe, listeners, orphans, stranger_on
 

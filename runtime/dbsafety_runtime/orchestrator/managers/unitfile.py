@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from dbsafety_runtime.orchestrator.model import ServiceConfig
+from dbsafety_runtime.orchestrator.model import ServiceConfig, words
 
 SECTION: Final = re.compile(r"\[([^\]]+)\]")
 PREFIXES: Final = "@-:+!|"
@@ -79,26 +78,16 @@ def load(unit: str, fragment: Path, drop_ins: tuple[Path, ...] = ()) -> ServiceC
     settings: Settings = {}
     for file in (fragment, *drop_ins):
         parse(_read(file, problems), str(file), settings, problems)
-    commands = settings.get("ExecStart", [])
-    command = expand(commands[-1], unit).lstrip(PREFIXES) if commands else ""
-    if not command and settings.get("Type", [""])[-1] != "oneshot":
+    last = {name: values[-1] for name, values in settings.items() if values}
+    command = expand(last.get("ExecStart", ""), unit).lstrip(PREFIXES)
+    if not command and last.get("Type") != "oneshot":
         problems.append(f"{fragment}: no ExecStart")
-    directory = expand((settings.get("WorkingDirectory") or [""])[-1], unit)
+    directory = expand(last.get("WorkingDirectory", ""), unit)
     optional = directory.startswith("-")
     directory = "/root" if directory.lstrip("-") == "~" else directory.lstrip("-")
     if directory and not directory.startswith("/"):
         problems.append(f"{fragment}: WorkingDirectory={directory} is not absolute")
         directory = ""
-    user = (settings.get("User") or [""])[-1]
     assigned = [word.split("=", 1) for text in settings.get("Environment", []) for word in words(text) if "=" in word]
-    return ServiceConfig(
-        unit, str(fragment), command, "" if optional else directory, user, dict(assigned), tuple(problems)
-    )
-
-
-def words(command: str) -> list[str]:
-    """Split a command line as a shell would; on unbalanced quotes at blanks."""
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return command.split()
+    place, user = "" if optional else directory, last.get("User", "")
+    return ServiceConfig(unit, str(fragment), command, place, user, dict(assigned), tuple(problems))

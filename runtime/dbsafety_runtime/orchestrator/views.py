@@ -12,9 +12,8 @@ from typing import Final
 
 from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, path_issues, program_problem
 from dbsafety_runtime.orchestrator.detectors.services import configured_port, last_line
-from dbsafety_runtime.orchestrator.knowledge.index import Knowledge
-from dbsafety_runtime.orchestrator.managers.unitfile import words
-from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Manager, Service, ServiceConfig, find
+from dbsafety_runtime.orchestrator.knowledge import Knowledge
+from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Manager, Service, ServiceConfig, find, words
 from dbsafety_runtime.orchestrator.pages import wording
 from dbsafety_runtime.orchestrator.processes import listeners, orphans, stranger_on
 
