@@ -166,7 +166,7 @@ class Settings:
         metadata=_about(
             "test-paths",
             Kind.GLOBS,
-            "Test files: findings of DBS2xx and DBS302 have low confidence there; replaces the default.",
+            "Test files: findings of DBS1xx, DBS2xx and DBS302 have low confidence there; replaces the default.",
         ),
     )
     sqlite_timeout: float = field(

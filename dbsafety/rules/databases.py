@@ -12,6 +12,7 @@ from dbsafety.facts.constants import text_of
 from dbsafety.facts.scopes import Binding, BindKind
 from dbsafety.facts.sql import Verb
 from dbsafety.rules.view import FunctionView, ModuleView
+from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import External, Function, Key, handles
 
 _TEMPORARY_WORDS = ("tmp", "temp", "scratch")
@@ -36,12 +37,18 @@ class Place(Enum):
     UNKNOWN = "unknown"
 
 
+_LOCKED_BY_NOBODY = frozenset({Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY})
+"""No writer of another connection is kept waiting by one to such a database."""
+
+
 def place_of(view: FunctionView, call: ast.Call) -> Place:
     """What the first argument of an opening call says about the database, or of those of the function it calls."""
     if view.constructor(call) is None:
         places = _places_inside(view, call)
         if len(places) == 1:
             return places.pop()
+        if places and places <= _LOCKED_BY_NOBODY:
+            return Place.READ_ONLY
     argument = next((k.value for k in call.keywords if k.arg == "database"), call.args[0] if call.args else None)
     text = _said_by_test(view, call, argument) if argument is not None else None
     text = text if text is not None else text_of(argument, view.scope)
@@ -113,13 +120,33 @@ def _rebound(suite: Sequence[ast.stmt], argument: ast.expr) -> bool:
     return any(node.id == name for node in stored)
 
 
-def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb]) -> bool:
-    """Whether the function keeps the connection to itself and every statement it sends is known to be one of those."""
+def only_sends(view: FunctionView, key: Key, verbs: Collection[Verb], *, commits: bool = False) -> bool:
+    """Whether the function keeps the connection to itself and every statement it sends is known to be one of those;
+    `commits`: it may commit them, too.
+    """
     given = [call for call, facts in view.calls() if key in facts.passed]
     if not all(view.is_external(call.func, "contextlib.closing") for call in given):
         return False
-    sent = [op for _, op in view.ops(key) if op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)]
+    effects = (Effect.EXECUTE, Effect.SCRIPT) if commits else (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)
+    sent = [op for _, op in view.ops(key) if op.effect in effects]
     return bool(sent) and all(op.effect is Effect.EXECUTE and op.statement.verb in verbs for op in sent)
+
+
+def only_reads(view: FunctionView, op: Op) -> bool:
+    """Whether the connection ends with the function, and every statement on it is known to read."""
+    return not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
+
+
+def writes_somewhere(module: ModuleView) -> bool:
+    """Whether the module also opens a SQLite database to do more than read."""
+    return not module.is_script and any(
+        op.opens
+        and bool(op.spec.locked_error)
+        and not only_reads(view, op)
+        and place_of(view, call) in (Place.SHARED, Place.UNKNOWN)
+        for view in module.functions
+        for call, op in view.ops()
+    )
 
 
 def is_private(module: ModuleView, key: Key) -> bool:

@@ -5,7 +5,7 @@
 exception.
 
 It is quiet about `except Exception`, the driver's own error class, `contextlib.suppress` of them, and about handlers
-that raise.
+that raise, and about `__del__`, out of which nothing is raised.
 
 ## Why it matters
 A bare clause catches KeyboardInterrupt and SystemExit: Ctrl-C is lost, and the function carries on after it or during
@@ -75,7 +75,7 @@ _WORKING = (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT)
 
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each clause that guards a rollback or close too broadly."""
-    if not view.info.has_handlers:
+    if not view.info.has_handlers or view.name.rpartition(".")[2] == "__del__":
         return
     guarded: dict[int, tuple[ast.Try, list[tuple[ast.Call, Op]]]] = {}
     for call, op in view.ops():

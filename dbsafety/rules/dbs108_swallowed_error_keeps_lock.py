@@ -57,7 +57,8 @@ where rows of a caller or of another method wait for the same commit: they would
 SQL whose text is not known is not taken for a write. Where a function never commits or rolls back itself, its
 transaction is the caller's, who ends it as after a success: such findings have low confidence, hence are not shown by
 default, when nothing was written before the statement that fails, when another function sends it, and in a loop that
-skips what fails.
+skips what fails. So have those on a connection that a class opens in `__enter__` alone and closes in `__exit__`, when
+nothing was written before.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ from dbsafety.model.rewrite import Applicability
 from dbsafety.rules.also import others
 from dbsafety.rules.databases import is_private
 from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
+from dbsafety.rules.lifetimes import ends_with_its_block
 from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
@@ -117,9 +119,11 @@ def check(view: FunctionView) -> Iterator[Finding]:
 def _confidence(view: FunctionView, swallow: Swallow) -> Confidence:
     """Low where the transaction belongs to a caller, since the function leaves it open after a success as well, and
     nothing is known to have lost its other half: nothing was written before, another function wrote, or it is a loop
-    that skips what fails.
+    that skips what fails; and where the block that opened the connection closes it.
     """
     key = swallow.subject.key
+    if not swallow.dirty and ends_with_its_block(view, key):
+        return Confidence.LOW
     search = view.follow(swallow.subject.handle, key)
     ended = any(
         node.state.tx is Tx.OPEN

@@ -48,14 +48,13 @@ import re
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import ConstructorSpec, Effect, HandleKind
-from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
+from dbsafety.rules.databases import Place, is_upgrade, only_reads, place_of, writes_somewhere
 from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView, ModuleView
+from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
 
 RULE = Rule(
@@ -84,8 +83,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
         if place in (Place.MEMORY, Place.IMMUTABLE, Place.TEMPORARY):
             continue
         confidence = op.handle.confidence if place is Place.SHARED else op.handle.confidence.at_most(Confidence.MEDIUM)
-        reads = place is Place.READ_ONLY or _only_reads(view, op)
-        if is_upgrade(view.path) or _is_new(view, call, op) or (reads and not _writes(view.module)):
+        reads = place is Place.READ_ONLY or only_reads(view, op)
+        if is_upgrade(view.path) or _is_new(view, call, op) or (reads and not writes_somewhere(view.module)):
             confidence = Confidence.LOW
         name = ast.unparse(call.func)
         seconds = view.module.options.sqlite_timeout
@@ -107,29 +106,12 @@ def check(view: FunctionView) -> Iterator[Finding]:
         )
 
 
-def _only_reads(view: FunctionView, op: Op) -> bool:
-    """Whether the connection ends with the function, and every statement on it is known to read."""
-    return not view.outlives(op.handle, op.key) and only_sends(view, op.key, (Verb.READ,))
-
-
 def _is_new(view: FunctionView, call: ast.Call, op: Op) -> bool:
     """Whether the first statement creates a table that must not be there yet: nobody else knows the file."""
     after = [(node, o) for node, o in view.ops(op.key) if node.lineno >= call.lineno and node is not call]
     told = [(node, o) for node, o in after if o.opens or o.effect is Effect.EXECUTE]
     first = min(told, key=lambda pair: (pair[0].lineno, pair[0].col_offset), default=None)
     return first is not None and not first[1].opens and bool(_NEW_TABLE.match(first[1].sql or ""))
-
-
-def _writes(module: ModuleView) -> bool:
-    """Whether the module also opens a SQLite database to do more than read."""
-    return not module.is_script and any(
-        op.opens
-        and bool(op.spec.locked_error)
-        and not _only_reads(view, op)
-        and place_of(view, call) in (Place.SHARED, Place.UNKNOWN)
-        for view in module.functions
-        for call, op in view.ops()
-    )
 
 
 def _says_how_long(view: FunctionView, call: ast.Call, op: Op, constructor: ConstructorSpec) -> bool:

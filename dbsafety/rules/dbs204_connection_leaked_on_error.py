@@ -6,7 +6,8 @@ error leaves the function, or a handler ends it without closing.
 
 It is quiet when the connection is closed in `finally`, by `with` or by every handler, when it is returned, stored or
 given to a pool, for `:memory:` and `mode=ro`, in module-level code, and in scripts that only run and end. Migrations
-have low confidence, and so has a SQLite connection that only sends VACUUM, PRAGMA or CREATE: it holds no lock.
+have low confidence. So has a SQLite connection that holds no lock, since it only sends VACUUM, PRAGMA or CREATE or is
+in autocommit, and one that only reads, whose error leaves the function, in a module that never writes.
 
 ## Why it matters
 The error keeps the connection alive: exception → traceback → frame → connection, for as long as somebody holds the
@@ -58,13 +59,14 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of
-from dbsafety.rules.leaks import is_kept, leak_of
+from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of, writes_somewhere
+from dbsafety.rules.leaks import Leak, is_kept, leak_of
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
 from dbsafety.rules.wrapping import plan_closing
 from dbsafety.typestate.ops import Op
+from dbsafety.typestate.values import Mode
 
 RULE = Rule(
     code="DBS204",
@@ -79,6 +81,9 @@ RULE = Rule(
 
 _LOCK_FREE = (Verb.DDL, Verb.OTHER)
 """Statements that leave no transaction of SQLite's open and no rows to fetch (facts C3b, C8b)."""
+
+_COMPLETE = (*_LOCK_FREE, Verb.READ, Verb.WRITE)
+"""Statements that a connection in autocommit ends by itself."""
 
 
 def check(view: FunctionView) -> Iterator[Finding]:
@@ -101,11 +106,11 @@ def check(view: FunctionView) -> Iterator[Finding]:
         ):
             continue
         confidence = op.handle.confidence if op.spec.keeps_lock else op.handle.confidence.at_most(Confidence.MEDIUM)
-        if is_upgrade(view.path) or (op.spec.keeps_lock and only_sends(view, op.key, _LOCK_FREE)):
-            confidence = Confidence.LOW
         reads = only_sends(view, op.key, (Verb.READ,))
         if reads:
             confidence = confidence.at_most(Confidence.MEDIUM)
+        if is_upgrade(view.path) or (op.spec.keeps_lock and _is_harmless(view, op, leak)):
+            confidence = Confidence.LOW
         name = ast.unparse(closes[0].func)
         failing = call_text(view, leak.failing.node)
         way = f"{handler_text(leak.handler.node)} ends the error" if leak.handler else "the error leaves the function"
@@ -127,6 +132,21 @@ def check(view: FunctionView) -> Iterator[Finding]:
             fix_refusal=refusal,
             scope=view.name,
         )
+
+
+def _is_harmless(view: FunctionView, op: Op, leak: Leak) -> bool:
+    """Whether nobody waits for what the leaked SQLite connection holds: it has no transaction, or it only read, its
+    error leaves the function, so that no rows are fetched any more, and the module has no writer that would wait. A
+    connection with a thread of its own is never harmless.
+    """
+    if only_sends(view, op.key, _LOCK_FREE):
+        return True
+    if op.spec.is_async:
+        return False
+    if op.handle.mode is Mode.AUTOCOMMIT and only_sends(view, op.key, _COMPLETE, commits=True):
+        return True
+    reads = only_sends(view, op.key, (Verb.READ,))
+    return reads and leak.handler is None and not writes_somewhere(view.module)
 
 
 def _harm(op: Op, *, reads: bool) -> str:

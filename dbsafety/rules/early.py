@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dbsafety.drivers.spec import Effect
+from dbsafety.facts.sql import Verb
 from dbsafety.flow.graph import Step, StepKind
 from dbsafety.rules.committing import commits, writes
 from dbsafety.rules.view import FunctionView
@@ -65,9 +66,15 @@ def owner_of(view: FunctionView, commit: ast.AST, handler: ast.AST | None) -> as
 
 
 def writes_in(view: FunctionView, handler: ast.ExceptHandler, key: Key) -> bool:
-    """Whether the handler itself writes on the connection: what has happened, or something else instead."""
+    """Whether the handler itself writes on the connection: what has happened, something else instead, or the same once
+    more. A text that is not known is taken for one of those.
+    """
     inside = {id(node) for statement in handler.body for node in ast.walk(statement)}
-    return any(op.statement.writes and id(call) in inside for call, op in view.ops(key))
+    return any(
+        op.statement.writes or (op.effect is Effect.EXECUTE and op.statement.verb is Verb.UNKNOWN)
+        for call, op in view.ops(key)
+        if id(call) in inside
+    )
 
 
 def early_commits(view: FunctionView) -> Iterator[EarlyCommit]:
@@ -136,7 +143,8 @@ class _Scan:
         for node in sorted(nodes, key=lambda node: self.search.spec.aborts and self.is_sent(node)):
             step = self.search.steps[node.step]
             if step.kind is StepKind.YIELD:
-                if self._is_block() and self._leads(self._thrown(node), commit):
+                begun = self.handle.mode is Mode.TRANSACTION or node.state.tx is Tx.OPEN
+                if begun and self._is_block() and self._leads(self._thrown(node), commit):
                     return EarlyCommit(call, owner.node, self.key, self.handle, step, step, step)
             elif node.state.tx is Tx.OPEN and node.state.dirty and not self.commits(step):
                 missing = self._missing(step, attempt)
@@ -212,8 +220,6 @@ class _Scan:
     def _is_block(self) -> bool:
         """Whether the function is a context manager or a dependency, so that errors of what it serves come to it."""
         view = self.view
-        if self.handle.mode is not Mode.TRANSACTION:
-            return False
         if is_generator_manager(view.resolver, view.info):
             return True
         if len(view.info.yields) != 1 or any("fixture" in ast.unparse(d) for d in view.info.decorators):

@@ -70,7 +70,10 @@ def _kept_half(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
         return None, "a statement rolls back the whole transaction when it fails"
     mine = {id(one.handler) for one in view.swallows if one.subject.key == key and set(one.paths) <= _COMMITTED}
     back = [handler for handler in attempt.handlers if id(handler) in mine]
-    return plan_by_text(view, swallow, attempt, back, awaited=False)
+    awaited = is_awaited(view, swallow)
+    if awaited is None:
+        return None, "whether statements must be awaited is not certain"
+    return plan_by_text(view, swallow, attempt, back, awaited=awaited)
 
 
 def _is_divisible(view: FunctionView, key: Key, attempt: ast.Try) -> bool:

@@ -167,10 +167,6 @@ def _switched(resolver: Evaluator, call: ast.Call, scope: Scope, spec: DriverSpe
             for value, switch in _switches(called, frozenset({there}), spec):
                 given, place = _given(call_on, called, value, scope)
                 yield told_mode(resolver, given, place, spec, switch) or Mode.UNKNOWN
-    maker = _constructor(resolver, function, target)
-    if maker is not None:
-        for value, switch in _switches(maker, frozenset({f"{maker.self_name}.{target.name}"}), spec):
-            yield told_mode(resolver, value, maker.scope, spec, switch) or Mode.UNKNOWN
 
 
 def _switches(
@@ -191,15 +187,6 @@ def _switches(
         argument = switch_argument(call_on, switch)
         if argument is not None:
             yield argument, switch
-
-
-def _constructor(resolver: Evaluator, function: FunctionInfo, target: Target) -> FunctionInfo | None:
-    """The constructor that calls the method which opens the attribute `target`, and may switch its mode afterwards."""
-    maker = method(resolver, target.cls, "__init__") if target.cls is not None else None
-    if maker is None or maker is function:
-        return None
-    opener = f"{maker.self_name}.{function.qualname.rpartition('.')[2]}"
-    return maker if any(ast.unparse(call.func) == opener for call in maker.calls) else None
 
 
 def _called(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from dbsafety.drivers.spec import AutocommitSwitch, Switch
 from dbsafety.facts.scopes import Binding, BindKind, ClassInfo, FunctionInfo
 from dbsafety.typestate.annotations import annotated
 from dbsafety.typestate.containers import filled, unpack
@@ -127,22 +128,58 @@ def _stored(resolver: Evaluator, cls: ClassInfo, name: str, key: Key) -> Iterato
 
 
 def seen_from(resolver: Evaluator, cls: ClassInfo, value: Value) -> Value:
-    """The value as the class knows it: when a subclass switches the mode of an inherited connection, it is unknown."""
-    if not isinstance(value, Handle) or value.key.kind != "attr" or value.key.owner == cls.key:
+    """The value as the class knows it. Its mode is unknown when a subclass switches that of an inherited connection, or
+    a method that did not open it leaves it in autocommit: which was called last, the code does not say.
+    """
+    if not isinstance(value, Handle) or value.key.kind != "attr" or value.mode is Mode.UNKNOWN:
         return value
-    switches = {switch.name for switch in resolver.table.driver(value.driver).autocommit}
+    switches = resolver.table.driver(value.driver).autocommit
     for current in ancestry(resolver, cls):
-        if current.key == value.key.owner:
+        own = value.key.owner in (current.key, cls.key)
+        if own and value.mode is Mode.AUTOCOMMIT:
             continue
         for function in current.methods.values():
-            name = f"{function.self_name}.{value.key.name}"
-            switched = [
-                *(target for target, _ in function.assigns),
-                *(call.func for call in function.calls if isinstance(call.func, ast.Attribute)),
-            ]
-            if any(node.attr in switches and ast.unparse(node.value) == name for node in switched):
+            told = list(_switched(function, value.key.name, switches))
+            if told and (not own or (told[-1] and not _assigns(function, value.key.name))):
                 return replace(value, mode=Mode.UNKNOWN)
     return value
+
+
+def _switched(function: FunctionInfo, name: str, switches: Sequence[AutocommitSwitch]) -> Iterator[bool]:
+    """For each place where the method switches the mode of its attribute, in order: whether to autocommit for sure."""
+    base = f"{function.self_name}.{name}"
+    places: list[tuple[int, bool]] = []
+    for target, value in function.assigns:
+        switch = next((s for s in switches if s.by is Switch.ATTRIBUTE and s.name == target.attr), None)
+        if switch is not None and ast.unparse(target.value) == base:
+            places.append((target.lineno, _is_on(value, switch)))
+    for call in function.calls:
+        func = call.func
+        if not isinstance(func, ast.Attribute):
+            continue
+        switch = next((s for s in switches if s.by is Switch.METHOD and s.name == func.attr), None)
+        if switch is not None and ast.unparse(func.value) == base:
+            arguments = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == switch.keyword)]
+            places.append((call.lineno, any(_is_on(argument, switch) for argument in arguments)))
+    yield from (on for _, on in sorted(places))
+
+
+def _is_on(node: ast.expr, switch: AutocommitSwitch) -> bool:
+    """Whether a constant, or the name of a driver's constant, says autocommit."""
+    if isinstance(node, ast.Constant):
+        return any(type(entry) is type(node.value) and entry == node.value for entry in switch.on)
+    last = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return any(isinstance(entry, str) and entry.rpartition(".")[2] == last for entry in switch.on)
+
+
+def _assigns(function: FunctionInfo, name: str) -> bool:
+    """Whether the method puts something into its attribute."""
+    return any(
+        target.attr == name
+        and ast.unparse(target.value) == function.self_name
+        and not (isinstance(value, ast.Constant) and value.value is None)
+        for target, value in function.assigns
+    )
 
 
 def _bound(resolver: Evaluator, binding: Binding, key: Key) -> frozenset[Value]:

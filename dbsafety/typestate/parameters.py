@@ -28,6 +28,8 @@ from dbsafety.typestate.values import (
 
 _CONNECTION_NAMES = frozenset({"conn", "connection", "db_conn", "dbconn", "con", "cnx", "pg_conn", "db_connection"})
 _CURSOR_NAMES = frozenset({"cur", "cursor", "curs", "crsr", "db_cursor", "c"})
+_CLASS = "cls"
+"""What a class method calls its class by."""
 _MAX_CALLS = 12
 _PLAIN = (ast.Constant, ast.JoinedStr, ast.Compare, ast.BinOp, ast.UnaryOp, ast.Dict, ast.List, ast.ListComp)
 """Expressions that are no handle and lead to none."""
@@ -113,9 +115,12 @@ def _passed(resolver: Evaluator, function: FunctionInfo, name: str) -> Iterator[
     if isinstance(node, ast.Module):
         return
     called = "" if isinstance(node, ast.Lambda) else node.name
+    calls = function.module.callers.get(called, [])
     if called == "__init__" and function.cls is not None:
         called = function.cls.node.name
-    for call, caller in function.module.callers.get(called, ())[:_MAX_CALLS]:
+        inside = (pair for pair in function.module.callers.get(_CLASS, ()) if pair[1].cls is function.cls)
+        calls = [*function.module.callers.get(called, ()), *inside]
+    for call, caller in calls[:_MAX_CALLS]:
         if caller is function:
             continue
         value = argument_for(call, function, name)

@@ -16,6 +16,7 @@ from dbsafety.config.load import load
 from dbsafety.model.finding import Confidence
 
 FIXTURES = Path("tests/fixtures/rules")
+CHECK = (sys.executable, "-m", "dbsafety", "check", "--isolated", "--min-confidence", "low")
 Results = dict[str, str]
 
 
@@ -54,7 +55,7 @@ def test_any_order_gives_the_same_findings(files: list[Path], seed: int) -> None
 def test_any_number_of_processes_gives_the_same_bytes() -> None:
     outputs = {
         jobs: subprocess.run(
-            [sys.executable, "-m", "dbsafety", "check", "--isolated", f"-j{jobs}", "--output-format", "json", FIXTURES],
+            [*CHECK, f"-j{jobs}", "--output-format", "json", FIXTURES],
             capture_output=True,
             check=False,
         ).stdout

@@ -56,9 +56,10 @@ class Slots:
         threading.Thread(target=self._work, name="slot", daemon=True).start()
 
     def exchange(self, settled: tuple[Outcome, ...], tasks: tuple[Task, ...]) -> None:
-        """Forget attempts whose outcome the database knows or has refused, and hand the claimed tasks to the slots.
+        """Forget attempts whose outcome the database knows or has refused, and keep the claimed tasks for the slots.
 
-        An attempt held already goes on: a crash of the server undid its claim.
+        An attempt held already goes on: a crash of the server undid its claim. A slot's thread takes a task by itself
+        next; any other one calls `stir`.
         """
         with self._changed:
             for outcome in settled:
@@ -67,8 +68,13 @@ class Slots:
                 if self._held.get(task.task_id) != task.attempt:
                     self._held[task.task_id] = task.attempt
                     self._waiting.append(task)
-            self._changed.notify(len(tasks))
-            if tasks and self._listening:
+
+    def stir(self) -> None:
+        """Wake an idle thread if there is something to do: run what waits (and wake the next one), or listen."""
+        with self._changed:
+            if self._waiting or not self._listening:
+                self._changed.notify()
+            if self._waiting and self._listening:
                 self._listener.interrupt()
 
     def held(self) -> dict[int, int]:
@@ -135,7 +141,7 @@ class Slots:
                     task = self._waiting.popleft()
                     context = Context(task, self._store, self._queue)
                     self._running[task.task_id] = (context, time.monotonic())
-                    self._changed.notify()  # another idle thread runs what else waits, or listens
+                    self.stir()
                     return context
                 if self._closed.is_set():
                     return None

@@ -127,6 +127,7 @@ class Worker:
         if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
             with self._turns:
                 self._turn()
+            self.slots.stir()
             time.sleep(0)  # lets a slot's thread begin at once instead of when this one waits
         self._tell_manager(time.monotonic())
         self._wake.wait(self._patience(time.monotonic()))

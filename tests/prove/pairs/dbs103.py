@@ -81,4 +81,10 @@ PAIRS = (
             Call("handler_works_on", "handler_works_on(conn, 1, 7)", ORDER, breaks=SEVEN, then=ORDERS),
         ),
     ),
+    Pair(
+        "fix_async",
+        "sqlite3",
+        ("CREATE TABLE orders (id)", "CREATE TABLE line (orders, item UNIQUE)", "CREATE TABLE log (text)"),
+        (Call("kept", "awaited(kept, 1, 7)", ORDER, breaks=SEVEN, then=ORDERS),),
+    ),
 )

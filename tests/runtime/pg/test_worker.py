@@ -89,7 +89,7 @@ def test_a_slot_settles_and_claims_on_its_own_thread_with_one_statement_for_each
 
 
 def test_an_idle_slot_hears_claims_and_runs_on_one_thread(dsn: str, queue: TaskQueue) -> None:
-    """While one slot is busy, another one listens. At most one announcement is heard by the listener's own thread."""
+    """While one slot is busy, another one listens. The listener's own thread hears one announcement at most."""
     claimed_by: list[int] = []
     run_by: list[int] = []
     gate = threading.Event()
@@ -100,7 +100,7 @@ def test_an_idle_slot_hears_claims_and_runs_on_one_thread(dsn: str, queue: TaskQ
     def note(_context: Context) -> None:
         run_by.append(threading.get_ident())
 
-    with WorkerThread(dsn, {"wait": wait, "note": note}, concurrency=2, policy=Policy(poll=60.0)) as worker:
+    with WorkerThread(dsn, {"wait": wait, "note": note}, concurrency=3, policy=Policy(poll=60.0)) as worker:
         wait_until(lambda: worker.worker.listener.advanced > worker.worker.listener._heard, "it listens")
         queue.enqueue("wait")
         wait_until(lambda: status_of(dsn, 1) == "in_progress")
@@ -174,6 +174,7 @@ def test_once_ends_when_nothing_is_ready(dsn: str, queue: TaskQueue) -> None:
 def test_6_sessions_ended_while_idle(dsn: str, queue: TaskQueue) -> None:
     with WorkerThread(dsn, NOOP) as worker:
         running(dsn, worker)
+        wait_until(lambda: worker.worker.listener._subscription, "it listens")
         assert end_sessions(dsn) >= 3
         queue.enqueue("noop")
         wait_until(lambda: status_of(dsn, 1) == "completed")
