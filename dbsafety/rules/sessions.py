@@ -96,6 +96,20 @@ def of_request(view: FunctionView, key: Key) -> bool:
     return key.kind == "global" and view.resolver.table.request_object(f"{key.owner}.{key.name}") is not None
 
 
+def joins_transactions(view: FunctionView, key: Key) -> bool:
+    """Whether the session is kept in a module that joins sessions to the `transaction` package, whose managers end them
+    with the request or the block: by abort after an error that they see, by commit otherwise (zope.sqlalchemy).
+    """
+    if key.kind != "global":
+        return False
+    own = view.module.index
+    found = [own] if own.path == key.owner else []
+    for binding in own.scope.bindings.get(key.name, ()):
+        split = view.resolver.program.split(binding.dotted, own.path) if binding.kind is BindKind.IMPORT else None
+        found.extend([split[0]] if split is not None and split[0].path == key.owner else [])
+    return any(name.split(".")[:2] == ["zope", "sqlalchemy"] for index in found for name in index.imported)
+
+
 def met_by_callers(view: FunctionView, handle: Handle) -> bool:
     """Whether some caller in this module sends something on the failed session before the request ends."""
     return any(_meets(caller, handle) for caller, _ in _callers(view))
@@ -163,9 +177,12 @@ def matters(view: FunctionView, swallow: Swallow, end: End) -> bool:
 
 def sureness(view: FunctionView, swallow: Swallow, end: End, *, stated: bool) -> Confidence:
     """How sure it is that the session needs a rollback of this handler: less after a plain statement (`stated`), which
-    needs one on PostgreSQL only, and less where somebody else made the session and may end it.
+    needs one on PostgreSQL only, and less where somebody else made the session and may end it, or a transaction manager
+    does.
     """
     key, confidence = swallow.subject.key, view.confidence(swallow)
+    if end is End.FUNCTION and joins_transactions(view, key):
+        return Confidence.LOW
     lent = end is End.FUNCTION and is_given(view, key)
     known = speaks_of_postgresql(view.module) and (key.kind != "param" or has_callers(view))
     if lent and stated and not known:
