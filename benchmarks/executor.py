@@ -1,9 +1,10 @@
 """Measure the executor beside a bare psycopg2 loop, procrastinate and pgqueuer, in one run on one server.
 
 Throughput of no-op jobs filled in beforehand, commits and WAL bytes per job, and pick-up latency of an idle worker.
-Every case is bracketed by runs of the bare loop (claim, commit, finish, commit); ratios are against their mean. Default
-durability (fsync on). Needs the extra `bench`. Absolute rates depend on the machine and its load: read the ratios and
-the counts.
+Every throughput is bracketed by runs of the bare loop (claim, commit, finish, commit); ratios are against their mean.
+For pick-up the bare loop waits beside the other worker and the jobs go to both by turns, so that they meet the same
+load. Default durability (fsync on). Needs the extra `bench`. Absolute rates depend on the machine and its load: read
+the ratios and the counts.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg2
 
 from dbsafety_runtime.executor.handlers import Context
-from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.executor.model import WorkerOptions
+from dbsafety_runtime.executor.worker import Worker
 from dbsafety_runtime.ops import log
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 from dbsafety_runtime.storage import migrate
@@ -96,7 +97,7 @@ def bare(dsn: str, marks: Marks, batch: int, latency: bool) -> None:
 def ours(dsn: str, marks: Marks, batch: int, latency: bool) -> None:
     """A worker as `executor run` makes it."""
     log.configure("json", "error")
-    options = WorkerOptions(assignee=ASSIGNEE, batch=batch, worker_id=uuid4(), once=not latency)
+    options = WorkerOptions(assignee=ASSIGNEE, batch=batch, once=not latency)
 
     def noop(context: Context) -> None:
         if marks(context.task.payload.get("t0")):
@@ -255,19 +256,23 @@ def counters(dsn: str) -> tuple[int, str]:
     return int(row[0]), str(row[1])
 
 
-def latency(dsn: str, kind: str, jobs: int = 150) -> list[float]:
-    """Milliseconds from just before the INSERT to the start of the handler, one job every 30 ms."""
-    sql(dsn, FILL[kind], 0)
-    with process(dsn, kind, 1, jobs, latency=True) as worker:
+def latency(dsn: str, kinds: Sequence[str], jobs: int = 150) -> dict[str, float]:
+    """Median milliseconds from before the INSERT to the start of the handler; a job for each by turns, 30 ms apart."""
+    for kind in kinds:
+        sql(dsn, FILL[kind], 0)
+    with ExitStack() as stack:
+        workers = {kind: stack.enter_context(process(dsn, kind, 1, jobs, latency=True)) for kind in kinds}
         time.sleep(2.5)
-        with closing(psycopg2.connect(dsn, connect_timeout=10)) as conn:
-            conn.autocommit = True
-            with conn.cursor() as cur:
-                for _ in range(jobs):
-                    cur.execute(SEND[kind], (time.time(),))
-                    time.sleep(0.03)
-        output, _ = worker.communicate(timeout=120)
-    return [1000 * wait for wait in json.loads(output.splitlines()[-1])["waits"]]
+        conn = stack.enter_context(closing(psycopg2.connect(dsn, connect_timeout=10)))
+        conn.autocommit = True
+        cur = conn.cursor()
+        for number in range(jobs):
+            for kind in kinds if number % 2 else reversed(kinds):
+                cur.execute(SEND[kind], (time.time(),))
+                time.sleep(0.03)
+        outputs = {kind: worker.communicate(timeout=120)[0] for kind, worker in workers.items()}
+    waits = {kind: json.loads(output.splitlines()[-1])["waits"] for kind, output in outputs.items()}
+    return {kind: 1000 * statistics.median(found) for kind, found in waits.items()}
 
 
 def prepare(dsn: str, peers: list[str]) -> None:
@@ -328,20 +333,18 @@ def measure(dsn: str, rounds: int, peers: list[str]) -> dict[tuple[str, int], di
 
 
 def measure_latency(dsn: str, rounds: int, kinds: list[str]) -> dict[str, list[tuple[float, float]]]:
-    """Return p50 in ms and its ratio to the bare loop for every round, each run between two of the bare loop."""
+    """Return p50 in ms and its ratio to that of the bare loop beside it, for every round."""
     found: dict[str, list[tuple[float, float]]] = {}
     for number in range(rounds):
-        before = statistics.median(latency(dsn, "bare"))
         for kind in kinds:
-            p50, after = statistics.median(latency(dsn, kind)), statistics.median(latency(dsn, "bare"))
-            found.setdefault(kind, []).append((p50, 2 * p50 / (before + after)))
-            found.setdefault("bare", []).append((after, 1.0))
+            p50 = latency(dsn, ["bare", kind])
+            found.setdefault(kind, []).append((p50[kind], p50[kind] / p50["bare"]))
+            found.setdefault("bare", []).append((p50["bare"], 1.0))
             print(
-                f"round {number + 1}: {kind:14s} pick-up p50 {p50:6.2f} ms, bare {before:.2f} and {after:.2f} ms,"
+                f"round {number + 1}: {kind:14s} pick-up p50 {p50[kind]:6.2f} ms, bare {p50['bare']:.2f} ms,"
                 f" load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
-            before = after
     return found
 
 
@@ -357,7 +360,7 @@ def verdicts(
     medians: dict[tuple[str, int], dict[str, float]], pickups: dict[str, list[tuple[float, float]]]
 ) -> Iterator[tuple[bool, str]]:
     """Every goal with whether it is met."""
-    for batch, (commits, ratio) in TARGETS.items():
+    for batch, (commits, ratio) in TARGETS.items() if medians else ():
         found = medians["ours", batch]
         yield found["commits"] <= commits, f"batch {batch}: commits/job {found['commits']:.3f} (at most {commits})"
         yield found["wal"] <= 1300, f"batch {batch}: WAL/job {found['wal']:.0f} B (at most 1300)"
@@ -367,7 +370,7 @@ def verdicts(
                 yield found["ratio"] > peer["ratio"], f"batch {batch}: ahead of {kind} ({peer['ratio']:.2f})"
     if pickups:
         ratio = statistics.median(found for _, found in pickups["ours"])
-        yield ratio <= 1.15, f"pick-up p50 / bare {ratio:.2f}, median of {len(pickups['ours'])} pairs (at most 1.15)"
+        yield ratio <= 1.15, f"pick-up p50 / bare {ratio:.2f}, median of {len(pickups['ours'])} rounds (at most 1.15)"
 
 
 def main() -> int:
@@ -376,24 +379,23 @@ def main() -> int:
     parser.add_argument("--dsn", help="a scratch database; default: a private server with fsync on")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", default="procrastinate,pgqueuer", help="comma-separated; empty for none")
-    parser.add_argument("--no-latency", action="store_true")
+    parser.add_argument("--only", choices=["throughput", "pick-up"], help="default: both")
     options = parser.parse_args()
     peers = [name for name in options.peers.split(",") if name]
-    with_latency = not options.no_latency
     if options.dsn:
-        return report(options.dsn, options.rounds, peers, with_latency=with_latency)
+        return report(options.dsn, options.rounds, peers, options.only)
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedPostgres(Path(folder) / "data", listen_addresses="127.0.0.1") as server,
     ):
-        return report(server.dsn, options.rounds, peers, with_latency=with_latency)
+        return report(server.dsn, options.rounds, peers, options.only)
 
 
-def report(dsn: str, rounds: int, peers: list[str], *, with_latency: bool) -> int:
+def report(dsn: str, rounds: int, peers: list[str], only: str | None) -> int:
     """Measure, print the tables and the verdicts."""
     prepare(dsn, peers)
-    medians = measure(dsn, rounds, peers)
-    pickups = measure_latency(dsn, 2 * rounds - 1, ["ours", *peers]) if with_latency else {}
+    medians = measure(dsn, rounds, peers) if only != "pick-up" else {}
+    pickups = measure_latency(dsn, 2 * rounds - 1, ["ours", *peers]) if only != "throughput" else {}
     print(f"\nmedians of {rounds} rounds, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     for (kind, batch), found in medians.items():
         print(line(kind, batch, found))

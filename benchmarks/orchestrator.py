@@ -67,17 +67,22 @@ UPDATE tasks SET status = 'resolved', ended_at = ?, lease_owner = NULL WHERE id 
 
 @dataclass
 class Drive:
-    """What `threads` threads did in `seconds`: jobs per thread, waits per write, errors by class."""
+    """What `threads` threads did in `seconds`, of which the processor worked for `busy`: jobs per thread, errors."""
 
     counts: list[int]
     seconds: float
-    waits: list[float] = field(default_factory=list)
+    busy: float
     errors: dict[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
         """Jobs per second, all threads together."""
         return sum(self.counts) / self.seconds
+
+    @property
+    def microseconds(self) -> float:
+        """Processor time per job, which depends less on what else runs."""
+        return 1e6 * self.busy / max(1, sum(self.counts))
 
     @property
     def fairness(self) -> float:
@@ -106,10 +111,10 @@ def drive(threads: int, seconds: float, make: Callable[[int], Callable[[], bool]
     for thread in pool:
         thread.start()
     barrier.wait()
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     for thread in pool:
         thread.join()
-    return Drive(counts, time.perf_counter() - started, errors=errors)
+    return Drive(counts, time.perf_counter() - started, time.process_time() - busy, errors)
 
 
 def connect(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -310,30 +315,34 @@ def throughput(threads: int, seconds: float, rounds: int) -> None:
     threads / (commits per job x one sync): on a slow disk that bound, not the program, decides the ratio.
     """
     print(f"{threads} threads, {rounds} rounds of {seconds:g} s; reference: connection per thread, NORMAL, no history")
-    ratios: dict[str, list[tuple[float, float, float]]] = {}
-    syncs = []
+    ratios: dict[str, list[tuple[float, float, float, float]]] = {}
+    syncs, bares = [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="dbsafety-bench-") as folder:
             syncs.append(one_sync(Path(folder)))
-        before = in_folder(lambda folder: bare(folder, threads, seconds, "NORMAL")).rate
+        before = in_folder(lambda folder: bare(folder, threads, seconds, "NORMAL"))
         for name, (module, case) in CASES.items():
             if module and importlib.util.find_spec(module) is None:
                 continue
             result = in_folder(lambda folder, case=case: case(folder, threads, seconds))
-            after = in_folder(lambda folder: bare(folder, threads, seconds, "NORMAL")).rate
-            ratios.setdefault(name, []).append((result.rate, 2 * result.rate / (before + after), result.fairness))
-            before = after
+            after = in_folder(lambda folder: bare(folder, threads, seconds, "NORMAL"))
+            ratio = 2 * result.rate / (before.rate + after.rate)
+            ratios.setdefault(name, []).append((result.rate, ratio, result.fairness, result.microseconds))
+            bares.append(before := after)
     sync = statistics.median(syncs)
     print(
         f"  one sync takes {sync * 1e3:.2f} ms: at most {threads / sync / 2:.0f} jobs/s with two durable "
-        f"commits per job, {threads / sync:.0f} with one"
+        f"commits per job, {threads / sync:.0f} with one; the reference: "
+        f"{statistics.median(run.rate for run in bares):.0f} jobs/s, "
+        f"{statistics.median(run.microseconds for run in bares):.0f} us of processor time per job"
     )
     for name, (module, _) in CASES.items():
         if name in ratios:
-            rates, shares, fair = zip(*ratios[name], strict=True)
+            rates, shares, fair, busy = zip(*ratios[name], strict=True)
             print(
                 f"  {name:30} {statistics.median(rates):8.0f} jobs/s  ratio {statistics.median(shares):5.2f} "
-                f"[{min(shares):.2f} to {max(shares):.2f}]  fairness {statistics.median(fair):4.2f}"
+                f"[{min(shares):.2f} to {max(shares):.2f}]  fairness {statistics.median(fair):4.2f}  "
+                f"{statistics.median(busy):4.0f} us/job"
             )
         else:
             print(f"  {name:30} not installed (pip install {module.replace('queue', '-queue')})")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 from dbsafety.drivers.spec import Effect
+from dbsafety.facts.sql import Verb
 from dbsafety.rules.reach import LOOPS
 from dbsafety.rules.savepoints import ops_in
 from dbsafety.rules.view import FunctionView
@@ -52,7 +53,7 @@ def work_of_others(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> st
             )
         if is_shared(view, key):
             return _CALLERS
-    if swallow.spec.aborts and _waits(view, key, attempt):
+    if swallow.spec.aborts and waits(view, key, attempt):
         return (
             "the function has written to the connection before the `try` and not committed yet: a bare rollback would "
             "throw that away; use a savepoint or let the error leave the function"
@@ -118,6 +119,18 @@ def before(view: FunctionView, handle: Handle, key: Key, attempt: ast.Try) -> Be
     return Before.ROWS if any(waits) else Before.NOTHING
 
 
+def writes_in_turns(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> bool:
+    """Whether a loop in these statements writes to the connection, so that turns that went well wait for a commit."""
+    inside = {id(node) for part in body for node in ast.walk(part)}
+    for call, facts in view.calls():
+        if id(call) not in inside or not any(isinstance(o, LOOPS) and id(o) in inside for o in view.around(call)):
+            continue
+        sends = any(op.key == key and op.effect in _SENDS and op.statement.verb is not Verb.READ for op in facts.ops)
+        if sends or (facts.targets and (key in facts.passed or key.persistent)):
+            return True
+    return False
+
+
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:
     """The calls of the function in its module, each with the function it stands in."""
     node = view.info.node
@@ -133,7 +146,7 @@ def _sends_more_than_reads(view: FunctionView, key: Key) -> bool:
     return not all(op.statement.verb.value == "read" for op in sends)
 
 
-def _waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
+def waits(view: FunctionView, key: Key, place: ast.Call | ast.Try) -> bool:
     """Whether the function has written to the connection when it comes to the place, and has not ended it."""
     waits = False
     for call, op in sorted(view.ops(key), key=lambda pair: (pair[0].lineno, pair[0].col_offset)):

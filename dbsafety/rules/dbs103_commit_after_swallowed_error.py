@@ -44,8 +44,9 @@ where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the
 back first. There is no fix where the body itself ends a transaction.
 
 On SQLite there is none either where such rows may wait or may not (without a transaction, `SAVEPOINT` would begin one
-and `RELEASE SAVEPOINT` commit it), and where one statement is all the `try` does, which SQLite undoes by itself:
-whether the rows from before it should be stored without it is then yours to say.
+and `RELEASE SAVEPOINT` commit it), where a loop in the `try` writes, so that the turns that went well would go with the
+one that failed, and where one statement is all the `try` does, which SQLite undoes by itself: what to keep then is
+yours to say.
 
 ## Limits
 If the function may also end without the commit, DBS101 or DBS108 speaks instead. Where a function also alters

@@ -42,8 +42,9 @@ def transfer(conn: sqlite3.Connection, source: int, target: int, amount: int) ->
 ## Fix
 Unsafe: moves the commit from `finally` to `else` and rolls back on the way of an error; a commit in a handler becomes a
 rollback. There is none when `return`, `break` or `continue` leaves the `try`, since `else` does not run then, in
-asynchronous code, for `__exit__`, when the commit is sent as text or by another function, and when it also stores rows
-that this function wrote before the `try`, a caller or another method: the rollback would take them.
+asynchronous code, for `__exit__`, when the commit is sent as text or by another function, and when it also stores what
+this function wrote before the `try` or in earlier turns of a loop in it, what a caller wrote, or another method: the
+rollback would take that.
 
 ## Limits
 SQL whose text is not known is not taken for a write. What a session adds to its unit of work is no write either, so of
@@ -158,7 +159,7 @@ def _said(view: FunctionView, early: EarlyCommit) -> tuple[str, str]:
     if early.is_repeated:
         return fails, f"{server} then stores only some of the rows that {stored} writes"
     if missing is None or missing is failing:
-        return fails, f"{server} then stores {stored} without it"
+        return fails, f"{server} then stores {stored} without what failed"
     return fails, f"{server} then stores {stored} without {call_text(view, missing.node)} {place(missing)}"
 
 

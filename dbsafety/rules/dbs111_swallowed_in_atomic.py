@@ -99,8 +99,8 @@ def check(view: FunctionView) -> Iterator[Finding]:
                 span_of(handler),
                 f"{handler_text(handler)} ends a database error of {name} on line {failing.lineno} inside the `atomic` "
                 f"block of line {block.lineno}",
-                consequence=f"every later query in the block fails with '{spec.aborted_error}', and if none follows it "
-                "ends normally and stores nothing",
+                consequence=f"every later query in the block fails with '{spec.aborted_error}', and if none follows, "
+                "the block ends normally and stores nothing",
                 remedy="put the risky part into an inner `atomic()`, or the `try` around the block",
                 confidence=Confidence.MEDIUM,
                 trace=(

@@ -60,7 +60,8 @@ def save(session: Session, item: object) -> None:
 Unsafe: puts a rollback first in the handler, in a `try` of its own whose error is passed over. In a loop whose commit
 is outside, and in a block that commits at its end, a rollback would throw earlier rows away; there the body goes into
 `with session.begin_nested():`. There is no fix where no name in scope is sure to be the session, none for
-`contextlib.suppress`, and none for the wrong class: which one is meant is for you to say.
+`contextlib.suppress`, and none for the wrong class: which one is meant is for you to say. On SQLite a savepoint that no
+write came before would begin the transaction, and its release commit: no fix in a module that speaks of SQLite.
 
 ## Limits
 A failed `execute()` or query leaves the transaction unusable on PostgreSQL, not on every database: such findings have

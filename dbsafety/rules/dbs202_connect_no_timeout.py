@@ -125,7 +125,7 @@ def _unlimited(view: FunctionView, call: ast.Call, spec: DriverSpec) -> Finding:
         Span.of(call),
         f"`{ast.unparse(call.func)}(…)` opens an asynchronous connection, for which `{spec.connect_keyword}` has no "
         "effect",
-        consequence="the loop that polls it never looks at the clock and waits for ever for a server that keeps silent",
+        consequence="the loop that polls the connection never looks at the clock: a silent server stops it for ever",
         remedy="give the loop a deadline",
         confidence=Confidence.MEDIUM,
         fix_refusal="the loop that polls an asynchronous connection needs a deadline",

@@ -8,7 +8,7 @@ and others are under none. Worst is a cursor that is shared.
 
 It is quiet when one lock is around every use (in `with`, by `acquire()`, by a decorator, in a context manager, or in
 whoever calls), when one thread does all the work (an executor with one worker, uses before the start or after the
-join), for connections in a `threading.local`, and when nobody writes.
+join), for connections in a `threading.local`, and when nobody writes, unless it is a cursor that is shared.
 
 ## Why it matters
 `check_same_thread=False` switches off the check, not the problem. SQLite itself survives, but the *transaction* belongs

@@ -158,8 +158,8 @@ def _finding(view: FunctionView, found: Absence) -> Finding:
         Span.of(insert.call),
         f"{call_text(view, insert.call)} adds a row to `{table}` because the SELECT on line {select.call.lineno} did "
         "not find it",
-        consequence="when another connection inserts it in between, this fails as a duplicate, or without a UNIQUE "
-        "constraint the row is there twice",
+        consequence="when another connection inserts the row in between, this fails as a duplicate, or without a "
+        "UNIQUE constraint the row is there twice",
         remedy=f"use INSERT ... ON CONFLICT{', or begin with BEGIN IMMEDIATE before the SELECT' if lock else ''}",
         confidence=_confidence(view, found),
         trace=(

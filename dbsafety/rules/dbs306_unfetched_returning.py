@@ -84,7 +84,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
             f"{call_text(view, found.commit)} on line {line}",
             consequence="if there is a row, the commit fails with 'cannot commit transaction - SQL statements in "
             f"progress', and the transaction {harm}",
-            remedy="fetch them first",
+            remedy="fetch the rows first",
             confidence=found.op.handle.confidence,
             trace=(
                 Step(view.path, Span.of(found.call), "its rows wait in the cursor"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dbsafety.drivers.spec import Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, MoveToElse, ReplaceExpression, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.belonging import Before, before, is_shared
+from dbsafety.rules.belonging import Before, before, is_shared, writes_in_turns
 from dbsafety.rules.leaving import leaving
 from dbsafety.rules.reach import LOOPS, Reach
 from dbsafety.rules.recommit import works_on
@@ -19,6 +19,9 @@ from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Key
 
+_TURNS = (
+    "the turns of the loop that went well would go with the one that failed, and whether to keep them is a decision"
+)
 _EARLIER = "what was written before the `try` would go with the rest, and whether to keep it is a decision"
 
 
@@ -62,6 +65,8 @@ def _in_handler(
         return None, "the handler is in a loop whose commit is outside: a rollback would throw the earlier rows away"
     if before(view, op.handle, key, attempt) is not Before.NOTHING:
         return None, _EARLIER
+    if writes_in_turns(view, key, attempt.body):
+        return None, _TURNS
     function = ReplaceExpression(Span.of(commit.func), f"{ast.unparse(commit.func.value)}.rollback")
     return FixPlan("roll back instead", Applicability.UNSAFE, (function,), view.name), ""
 
@@ -86,6 +91,8 @@ def _in_finally(
         return None, "a handler works on the connection itself, and needs the commit"
     if before(view, op.handle, op.key, attempt) is not Before.NOTHING:
         return None, _EARLIER
+    if writes_in_turns(view, op.key, attempt.body):
+        return None, _TURNS
     code = rollback_code(view, op.spec, reach)
     silent = [handler for handler in attempt.handlers if not _rolls_back(view, handler, op.key)]
     rewrites: list[Rewrite] = [InsertFirst(Span.of(handler), code) for handler in silent]

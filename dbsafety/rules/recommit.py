@@ -11,8 +11,8 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
 from dbsafety.model.span import Span
 from dbsafety.rules.awaits import awaited
-from dbsafety.rules.belonging import Before, before, is_shared
-from dbsafety.rules.reach import LOOPS, is_awaited, reach
+from dbsafety.rules.belonging import Before, before, is_shared, writes_in_turns
+from dbsafety.rules.reach import is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
 from dbsafety.rules.savepoints import divides, plan_by_text, plan_savepoint
 from dbsafety.rules.view import FunctionView
@@ -34,6 +34,8 @@ def plan_recommit(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None,
     if isinstance(clause, str):
         return None, clause
     _, attempt = clause
+    if not swallow.spec.aborts and writes_in_turns(view, swallow.subject.key, attempt.body):
+        return None, "turns of the loop that went well would go with the one that failed: give each turn a savepoint"
     if not swallow.spec.aborts and before(view, swallow.subject.handle, swallow.subject.key, attempt) is not (
         Before.NOTHING
     ):
@@ -72,7 +74,7 @@ def _kept_half(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
 
 
 def _is_divisible(view: FunctionView, key: Key, attempt: ast.Try) -> bool:
-    """Whether the body of the `try` may change rows before a statement of it fails: in several statements or turns."""
+    """Whether the body of the `try` may change rows before a statement of it fails: in several statements or rows."""
     inside = _inside(attempt.body)
     count = 0
     for call, facts in view.calls():
@@ -82,8 +84,7 @@ def _is_divisible(view: FunctionView, key: Key, attempt: ast.Try) -> bool:
             return True
         sends = any(op.key == key and op.effect is Effect.EXECUTE and op.statement.verb in _CHANGES for op in facts.ops)
         many = isinstance(call.func, ast.Attribute) and call.func.attr == "executemany"
-        turns = any(isinstance(outer, LOOPS) and id(outer) in inside for outer in view.around(call))
-        count += (2 if many or turns else 1) if sends else 0
+        count += (2 if many else 1) if sends else 0
     return count > 1
 
 

@@ -8,13 +8,19 @@ from dataclasses import replace
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertBefore, InsertFirst, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.belonging import work_of_others
+from dbsafety.rules.belonging import waits, work_of_others
 from dbsafety.rules.reach import CONDITIONS, LOOPS, Reach, is_awaited, reach
 from dbsafety.rules.savepoints import plan_savepoint
+from dbsafety.rules.sessions import speaks_of_sqlite
 from dbsafety.rules.units import plan_unit
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.blocks import BlockKind
 from dbsafety.typestate.report import End, Swallow
+
+_COMMITS_EARLY = (
+    "on SQLite a savepoint before the first write begins the transaction (observed with SQLAlchemy 2.1), so that its "
+    "release would commit; and a rollback would throw earlier rows away"
+)
 
 
 def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None, str]:
@@ -29,6 +35,8 @@ def plan_rollback(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None,
     handler, attempt = clause
     refusal = _refusal(view, swallow, attempt)
     if refusal:
+        if swallow.spec.family and speaks_of_sqlite(view.module) and not waits(view, swallow.subject.key, attempt):
+            return None, _COMMITS_EARLY
         plan, _ = plan_savepoint(view, swallow, attempt)
         return (plan, "") if plan is not None else (None, refusal)
     found = reach(view, swallow, attempt)

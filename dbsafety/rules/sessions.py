@@ -24,6 +24,7 @@ _OTHERS = frozenset(
         *("aiosqlite", "sqlite", "sqlite3", "cx_oracle", "oracle", "oracledb", "mssql", "pymssql", "pyodbc"),
     }
 )
+_SQLITE = frozenset({"aiosqlite", "sqlite", "sqlite3"})
 _OF_POSTGRESQL = re.compile(
     r"\bpg_[a-z]\w*\s*\(|\bpg_(?:catalog|class|stat\w*|tables|type)\b|::(?:jsonb?|reg\w+|text|uuid)\b"
 )
@@ -34,6 +35,12 @@ def goes_on_after_errors(module: ModuleView) -> bool:
     """Whether all databases that the module speaks of go on in a transaction one of whose statements has failed."""
     spoken = databases_of(module)
     return bool(spoken & _OTHERS) and not spoken & _POSTGRESQL
+
+
+def speaks_of_sqlite(module: ModuleView) -> bool:
+    """Whether SQLite is the database that the module names, and PostgreSQL is not."""
+    spoken = databases_of(module)
+    return bool(spoken & _SQLITE) and not spoken & _POSTGRESQL
 
 
 def speaks_of_postgresql(module: ModuleView) -> bool:

@@ -277,9 +277,17 @@ def _uses_in(view: FunctionView, key: Key) -> Iterator[Use]:
     for call, op in view.ops(key):
         if op.effect in _SENDS and not op.weak:
             changes = op.effect is not Effect.EXECUTE or op.statement.verb in _CHANGES
-            receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
-            cursor = op.handle.kind is HandleKind.CURSOR and isinstance(receiver, ast.Attribute)
+            cursor = op.handle.kind is HandleKind.CURSOR and _is_kept(view, call.func)
             yield Use(view, call, changes, cursor, locks_around(view, call))
     for item in view.frame.items() if key in view.frame.own() else ():
         if any(block.kind is BlockKind.HANDLE and key in block.keys for block in view.frame.blocks(item)):
             yield Use(view, item, changes=True, cursor=False, locks=locks_around(view, item))
+
+
+def _is_kept(view: FunctionView, method: ast.expr) -> bool:
+    """Whether the method is one of an object that is there before the function: an attribute's, or an outer name's."""
+    receiver = method.value if isinstance(method, ast.Attribute) else None
+    if isinstance(receiver, ast.Name):
+        owner = view.scope.find(receiver.id)
+        return owner is not None and owner is not view.scope
+    return isinstance(receiver, ast.Attribute)

@@ -14,6 +14,7 @@ NEWER_PYTHON = "run dbsafety with a Python at least as new as the code"
 _NEVER_VALID = (
     "call to 'print'",
     "call to 'exec'",
+    "leading zeros in decimal integer literals",
     "too many nested",
     "too many statically nested",
     "too many levels",

@@ -33,16 +33,16 @@ def toy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def shell(line: str, cwd: Path) -> Ran:
+def shell(line: str, cwd: Path, text: str = "") -> Ran:
     """Run one line of a recipe with the programs of the test environment; its installation is that of the tests."""
     path = os.pathsep.join([str(OURS.program("x").parent), os.environ["PATH"]])
     command = shlex.split(line)
     program = OURS.program(command[0])
-    return run([program if program.exists() else command[0], *command[1:]], cwd, {"PATH": path})
+    return run([program if program.exists() else command[0], *command[1:]], cwd, {"PATH": path}, text)
 
 
 def test_there_is_a_recipe_for_each_face() -> None:
-    faces = {"github", "github-sarif", "gitlab", "pre-commit", "flake8", "pylint", "ruff", "python"}
+    faces = {"github", "github-sarif", "gitlab", "pre-commit", "flake8", "pylint", "ruff", "editor", "python"}
     assert set(RECIPES) == faces
 
 
@@ -97,6 +97,13 @@ def test_plugins(face: str, text: str, toy: Path) -> None:
     ran = shell(line.removeprefix("$ "), toy)
     assert ran.code != 0
     assert text in ran.out, ran.err
+
+
+def test_editor(toy: Path) -> None:
+    (line,) = RECIPES["editor"].splitlines()
+    ran = shell(line.removeprefix("$ "), toy, TOY.replace("a.db", "b.db"))
+    assert ran.code == 1
+    assert re.fullmatch(r"src/toy\.py:3:8: DBS201 .*\n", ran.out)
 
 
 def test_ruff_keeps_our_codes(toy: Path) -> None:

@@ -24,12 +24,16 @@ class Ran:
     err: str
 
 
-def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None) -> Ran:
-    """Run a program to its end with the current folder off Python's path; `env` is added to the environment."""
+def run(command: Sequence[str | Path], cwd: Path, env: Mapping[str, str] | None = None, text: str = "") -> Ran:
+    """Run a program to its end with the current folder off Python's path; `env` is added to the environment.
+
+    `text` is its standard input.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1", **(env or {})},
+        input=text,
         capture_output=True,
         encoding="utf-8",
         check=False,

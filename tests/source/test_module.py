@@ -24,6 +24,7 @@ def test_python_2() -> None:
     text = fault(b"import os\nprint 'a'\n")
 
     assert text == "f.py:2: Missing parentheses in call to 'print'. Did you mean print(...)?"
+    assert fault(b"mode = 0600\n").endswith("use an 0o prefix for octal integers")
 
 
 def test_nul() -> None:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import click
 from rich.console import Console
@@ -24,7 +24,7 @@ from dbsafety_runtime.executor.config import Settings, database
 from dbsafety_runtime.executor.handlers import load
 from dbsafety_runtime.executor.pulse import EXIT_STALLED, WorkerIdInUse
 from dbsafety_runtime.executor.shell import shell_handler
-from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.executor.worker import Worker
 from dbsafety_runtime.ops import command, log, metrics
 from dbsafety_runtime.ops.embedded import EmbeddedError
 from dbsafety_runtime.ops.settings import SettingsError, describe
@@ -72,19 +72,15 @@ def _store(settings: Settings) -> Iterator[Store]:
 @click.option("--concurrency", type=click.IntRange(1, 500))
 @click.option("--batch", type=click.IntRange(1, 1000), help="Tasks per slot settled with one commit.")
 @click.option("--handlers", "modules", multiple=True, metavar="MODULE", help="Modules with @handler functions.")
-@click.option("--once", is_flag=True, help="End when nothing is ready.")
+@click.option("--once", is_flag=True, default=None, help="End when nothing is ready.")
 @click.option("--worker-id", type=click.UUID, help="Default: a new one.")
 @click.pass_obj
-def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_id: UUID | None, **given: Any) -> int:
+def run(settings: Settings, /, *, modules: tuple[str, ...], **given: Any) -> int:
     """Run tasks until SIGTERM."""
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
     handlers = load((*settings.handlers, *modules))
     if settings.shell_allow:
         handlers["shell"] = shell_handler(settings.shell_allow)
-    shared = ("assignee", "concurrency", "batch", "grace", "stall", "session_lock")
-    options = WorkerOptions(
-        once=once, worker_id=worker_id or uuid4(), policy=settings, **{name: getattr(settings, name) for name in shared}
-    )
     LOG.info("settings", **describe(settings))
     with database(settings, start=True) as target:
         wait_for_server(target, settings.start_wait)
@@ -93,7 +89,7 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], once: bool, worker_i
         store.close()
         if settings.metrics_port:
             metrics.serve(settings.metrics_port)
-        worker = Worker(target, options, handlers)
+        worker = Worker(target, settings, handlers)
         command.stop_on_signals(worker.stop)  # leases do the rest
         return worker.run()
 

@@ -12,7 +12,7 @@ from typing import Final
 import psycopg2.extensions as ext
 from psycopg2 import ProgrammingError
 
-from dbsafety_runtime.executor.model import Policy
+from dbsafety_runtime.executor.model import WorkerOptions
 from dbsafety_runtime.ops.embedded import EmbeddedError, EmbeddedPostgres, running_dsn
 from dbsafety_runtime.ops.settings import SettingsError
 from dbsafety_runtime.storage.pg import Target
@@ -21,23 +21,17 @@ NEEDS: Final = "give --dsn-service, DBSAFETY_EXECUTOR_DSN or the setting executo
 
 
 @dataclass(frozen=True, slots=True)
-class Settings(Policy):
-    """`[executor]` of the TOML file or DBSAFETY_EXECUTOR_*: the queue's policy and the rest; times in seconds."""
+class Settings(WorkerOptions):
+    """`[executor]` of the TOML file or DBSAFETY_EXECUTOR_*: the worker's options and the rest; times in seconds."""
 
     dsn: str = ""
     service: str = ""
     data_dir: Path | None = None
-    assignee: str = "default"
     handlers: tuple[str, ...] = ()
     shell_allow: tuple[str, ...] = ()
-    concurrency: int = 1
-    batch: int = 1
-    grace: float = 25.0
-    stall: float = 60.0
     start_wait: float = 60.0
     statement_timeout: float = 15.0
     lock_timeout: float = 5.0
-    session_lock: bool = True
     metrics_port: int | None = None
     log_format: str = "json"
     log_level: str = "info"

@@ -1,4 +1,4 @@
-"""The listener: wakes the worker on NOTIFY, proves itself by its own pings and is replaced when they stop."""
+"""The listener: hears NOTIFY, proves itself by its own pings and is replaced when they stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Wake:
         self._flag = False
         return was
 
-    def wait(self, seconds: float, socket: int | None = None) -> bool:
+    def wait(self, seconds: float | None = None, socket: int | None = None) -> bool:
         """Wait until set, at most `seconds`; return True when `socket` was readable instead."""
         if self._flag:
             return False
@@ -69,13 +69,14 @@ class Wake:
 class Listener(threading.Thread):
     """Notifications are hints: without them the worker polls. A half-open session is noticed by the missing pings.
 
-    The thread connects, proves and replaces the session; the main loop waits on its socket itself and calls `hear`.
+    The thread connects, proves and replaces the session; an idle slot's thread waits on its socket, in `listen`.
     """
 
     def __init__(self, target: Target, assignee: str, owner: UUID, wake: Wake, heartbeat: float) -> None:
         super().__init__(name="listener", daemon=True)
         self._target, self._assignee, self._wake = target.named(f"listener:{assignee}"), assignee, wake
         self._channels = (CHANNEL, ping_channel(owner))
+        self._ear = Wake()
         self._patience = SILENT_BEATS * heartbeat + 1.0
         self._ending = threading.Event()
         self._subscription: Subscription | None = None
@@ -100,7 +101,8 @@ class Listener(threading.Thread):
         with subscribe(self._target, self._channels) as subscription:
             self._heard = time.monotonic()
             self._subscription = subscription
-            self._wake.set()  # whatever was announced while nobody listened, and a new socket to wait on
+            self._wake.set()  # whatever was announced while nobody listened
+            self.interrupt()  # there is a new socket to wait on
             while not self._ending.wait(0.25):
                 if self._take(subscription):
                     self._wake.set()
@@ -115,20 +117,21 @@ class Listener(threading.Thread):
             self._heard = time.monotonic()
         return (CHANNEL, self._assignee) in arrived
 
-    @property
-    def socket(self) -> int | None:
-        """The socket to wait on, None while there is no session."""
+    def listen(self) -> bool:
+        """Wait until tasks are announced, on a slot's thread; False when interrupted or anything else arrived."""
         subscription = self._subscription
-        return None if subscription is None else subscription.fileno()
-
-    def hear(self) -> bool:
-        """Say whether tasks were announced, on the main loop's thread; a lost session is left to the listener's own."""
-        subscription = self._subscription
+        readable = self._ear.wait(socket=subscription.fileno() if subscription else None)
+        self._ear.take()
         try:
-            return subscription is not None and self._take(subscription)
+            return readable and subscription is not None and self._take(subscription)
         except Disconnected:
-            return False
+            return False  # the listener's own thread replaces the session
+
+    def interrupt(self) -> None:
+        """End the current `listen`, or the next one."""
+        self._ear.set()
 
     def stop(self) -> None:
-        """Ask the thread to end within a quarter of a second."""
+        """Ask the thread to end within a quarter of a second; nobody may listen any more."""
         self._ending.set()
+        self._ear.close()

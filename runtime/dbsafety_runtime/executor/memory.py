@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from dbsafety_runtime.ops import log, metrics
 from dbsafety_runtime.storage.errors import StorageFault
-from dbsafety_runtime.storage.uow import Row, Store
+from dbsafety_runtime.storage.pg import Params, Row
+from dbsafety_runtime.storage.uow import Store
 
 REMEMBER: Final = "INSERT INTO thermal_memory (body, source) VALUES (%s, %s) RETURNING memory_id"
 # heat = (1 + ln(1 + hits)) x 0.5 ^ (time since last use / half-life); any word of the question may match.
@@ -59,7 +60,7 @@ class MemoryStore:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def _rows(self, method: str, statement: str, params: Sequence[object] | dict[str, object]) -> list[Row]:
+    def _rows(self, method: str, statement: str, params: Params) -> list[Row]:
         """The rows of an optional statement in a unit of work of its own; [] when it fails."""
         try:
             return self.store.run(lambda tx: tx.execute(statement, params))

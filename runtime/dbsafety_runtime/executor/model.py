@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
+from uuid import UUID
 
 # handback: not begun or stopped on request; interrupted: the database was the reason. Neither counts as a failure.
 Verdict = Literal["completed", "failed", "retry", "handback", "interrupted"]
@@ -74,6 +75,25 @@ class Policy:
             raise ValueError(f"the lease ({self.lease} s) must last at least two heartbeats ({self.heartbeat} s)")
         if self.poll <= 0 or self.max_lost < 1 or self.backoff < 0:
             raise ValueError("poll and max_lost must be positive, backoff must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions(Policy):
+    """How a worker runs: `batch` tasks per slot are claimed and settled with one commit; no `worker_id`: a new one."""
+
+    assignee: str = "default"
+    concurrency: int = 1
+    batch: int = 1
+    grace: float = 25.0
+    stall: float = 60.0
+    session_lock: bool = True
+    once: bool = False
+    worker_id: UUID | None = None
+
+    @property
+    def capacity(self) -> int:
+        """How many tasks the worker may hold."""
+        return self.concurrency * self.batch
 
 
 def error_detail(error: BaseException) -> Mapping[str, object]:

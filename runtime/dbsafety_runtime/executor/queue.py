@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,8 @@ from dbsafety_runtime.executor.model import MAX_PAYLOAD, Outcome, Policy, Task, 
 from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.ops.faults import reach
 from dbsafety_runtime.storage.errors import LostLease, Rejected
-from dbsafety_runtime.storage.uow import Row, Store, Transaction
+from dbsafety_runtime.storage.pg import Row
+from dbsafety_runtime.storage.uow import Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class TaskQueue(MemoryStore):
 
     def __init__(self, store: Store, assignee: str, owner: UUID, policy: Policy | None = None) -> None:
         super().__init__(store)
-        self.assignee, self.owner = assignee, owner
+        self.assignee, self.owner, self._name = assignee, owner, str(owner)
         self.policy = policy or Policy()
 
     def enqueue(self, kind: str, payload: object = None, **options: Any) -> tuple[int, bool]:
@@ -79,9 +80,9 @@ class TaskQueue(MemoryStore):
 
     def start_task(self, task_id: int) -> Task | None:
         """Claim one task by id: a new attempt with a lease, or None when it is not ready or another has it."""
-        values = {"owner": str(self.owner), "lease": self.policy.lease, "task": task_id, "assignee": self.assignee}
-        rows = self.store.run(lambda tx: tx.execute(sql.START, values))
-        return Task(*rows[0]) if rows else None
+        claim = (self._name, self.assignee, 1, self.policy.lease, task_id)
+        rows = self.store.run(lambda tx: tx.call(sql.START, *claim), autocommit=True)
+        return Task(*rows[0][3:]) if rows else None
 
     def complete_task(self, task: Task, result: object = None, tx: Transaction | None = None) -> None:
         """Settle an attempt as completed, in `tx` when given (effect and completion in one commit).
@@ -112,31 +113,44 @@ class TaskQueue(MemoryStore):
 
         `solo` claims only suspects (tasks whose workers died before); `limited` obeys the assignee's limit. Two workers
         that want the same group at the same instant collide on a unique index: the turn runs again.
+
+        A turn that only claims is one statement, committed by itself. When its answer is lost, what it claimed is held
+        by nobody: the next heartbeats hand it back.
         """
+
+        def turn(outcomes: Sequence[Outcome], n: int) -> Turn:
+            return self.store.run(
+                lambda tx: self.turn_in(tx, outcomes, n, solo=solo, limited=limited),
+                autocommit=not outcomes and not limited,
+            )
+
         try:
-            return self.store.run(lambda tx: self.turn_in(tx, outcomes, n, solo=solo, limited=limited))
+            return turn(outcomes, n)
         except Rejected:
             if n == 0:
                 raise
-        turn = self.store.run(lambda tx: self.turn_in(tx, outcomes))
+        settled = turn(outcomes, 0)
         try:
-            claimed = self.store.run(lambda tx: self.turn_in(tx, (), 1, solo=solo, limited=limited)).claimed
+            return replace(settled, claimed=turn((), 1).claimed)
         except Rejected:
-            claimed = ()
-        return Turn(turn.settled, turn.refused, claimed)
+            return settled
 
     def turn_in(
         self, tx: Transaction, outcomes: Sequence[Outcome], n: int = 0, *, solo: bool = False, limited: bool = False
     ) -> Turn:
         """The statements of `settle`, in the caller's unit of work."""
+        rows: list[Row] = []
+        if n:
+            reach("before_claim")
         if limited and n:
-            settled = self._call(tx, outcomes, 0, solo)
+            if outcomes:
+                rows = self._call(tx, outcomes, 0, solo)
             limit = tx.execute(sql.LOCK_LIMIT, (self.assignee,))
             if limit:
                 n = max(0, min(n, limit[0][0] - tx.execute(sql.COUNT_RUNNING, (self.assignee,))[0][0]))
-            rows = settled + self._call(tx, (), n, solo, relaxed=not outcomes)
+            rows += self._call(tx, (), n, solo, durable=bool(outcomes))
         else:
-            rows = self._call(tx, outcomes, n, solo, relaxed=not outcomes)
+            rows = self._call(tx, outcomes, n, solo, durable=bool(outcomes))
         claimed = sorted(
             (Task(*row[3:]) for row in rows if row[1]), key=lambda task: (-task.priority, task.run_at, task.task_id)
         )
@@ -144,21 +158,21 @@ class TaskQueue(MemoryStore):
         refused = tuple(outcome for outcome in outcomes if outcome.task.task_id not in statuses)
         if rows:
             xid, is_claim, _, task_id, attempt, *_ = rows[0]
-            tx.xid, tx.proof = xid, (sql.PROOF, (task_id, attempt, str(self.owner), is_claim))
+            tx.xid, tx.proof = xid, (sql.PROOF, (task_id, attempt, self._name, is_claim))
         if outcomes:
             reach("before_settle_commit")
-        if claimed:
-            reach("before_claim_commit")
         return Turn(statuses, refused, tuple(claimed))
 
     def _call(
-        self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool, *, relaxed: bool = False
+        self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool, *, durable: bool = True
     ) -> list[Row]:
         rules = self.policy
+        claim = (self._name, self.assignee, n, rules.lease, solo, rules.suspect)
+        if not durable:
+            return tx.call(sql.CLAIM, *claim)
         rows = [(outcome.task.task_id, outcome.task.attempt, outcome.verdict, outcome.text()) for outcome in outcomes]
-        columns = [[row[position] for row in rows] for position in range(4)]
-        own = (rules.backoff, rules.backoff_cap, self.assignee, n, rules.lease, solo, rules.suspect, relaxed)
-        return tx.call(sql.SETTLE_AND_CLAIM, str(self.owner), *columns, *own)
+        columns = ([row[position] for row in rows] for position in range(4))
+        return tx.call(sql.SETTLE_AND_CLAIM, *claim, *columns, rules.backoff, rules.backoff_cap)
 
     def rescue(self) -> tuple[tuple[int, str], ...]:
         """Take tasks from dead workers: back to `assigned`, or `dead` after `max_lost` deaths; see `rescue`."""

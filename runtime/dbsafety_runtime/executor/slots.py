@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from dbsafety_runtime.executor.handlers import DEADLINE, Context, Handler, attempt
-from dbsafety_runtime.executor.model import Outcome, Task, error_detail
+from dbsafety_runtime.executor.listener import Listener
+from dbsafety_runtime.executor.model import Outcome, Task, WorkerOptions, error_detail
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops import log
 
@@ -22,25 +23,33 @@ class DeadlineExceeded(Exception):
 
 
 class Slots:
-    """`size` threads that take tasks from a local queue, and the ledger of every attempt this worker holds.
+    """`concurrency` threads that take tasks from a local queue, and the ledger of every attempt this worker holds.
 
-    A held attempt is waiting, running, or done and not yet settled. `lead` is called on a slot's thread when nothing
-    more runs or `batch` outcomes wait: settling there and claiming the next tasks saves two switches between threads.
+    A held attempt is waiting, running, or done and not yet settled. `lead` settles and claims; it is called on a slot's
+    thread when nothing more runs or `batch` outcomes wait, and when the listener, at which one idle thread waits, says
+    that tasks were announced: the thread that claims a task runs it, without a switch between threads.
     """
 
     def __init__(
-        self, queue: TaskQueue, handlers: Mapping[str, Handler], *, size: int, batch: int, lead: Callable[[], None]
+        self,
+        queue: TaskQueue,
+        handlers: Mapping[str, Handler],
+        options: WorkerOptions,
+        *,
+        listener: Listener,
+        lead: Callable[[], None],
     ) -> None:
         self._handlers, self._store, self._queue = handlers, queue.store, queue
-        self._lead, self._batch = lead, batch
+        self._listener, self._lead, self._batch = listener, lead, options.batch
+        self._listening = False
         self._changed = threading.Condition()
         self._waiting: deque[Task] = deque()
         self._running: dict[int, tuple[Context, float]] = {}
         self._done: list[Outcome] = []
         self._held: dict[int, int] = {}
         self._abandoned = 0
-        self._closed = False
-        for _ in range(size):
+        self._closed = threading.Event()
+        for _ in range(options.concurrency):
             self._spawn()
 
     def _spawn(self) -> None:
@@ -59,6 +68,8 @@ class Slots:
                     self._held[task.task_id] = task.attempt
                     self._waiting.append(task)
             self._changed.notify(len(tasks))
+            if tasks and self._listening:
+                self._listener.interrupt()
 
     def held(self) -> dict[int, int]:
         """Return the attempts whose leases this worker must renew, by task id."""
@@ -101,14 +112,10 @@ class Slots:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                while not self._waiting:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                task = self._waiting.popleft()
-                context = Context(task, self._store, self._queue)
-                self._running[task.task_id] = (context, time.monotonic())
+            context = self._next()
+            if context is None:
+                return
+            task = context.task
             outcome = attempt(self._handlers, context)
             with self._changed:
                 if self._running.get(task.task_id, (None,))[0] is not context:
@@ -121,6 +128,29 @@ class Slots:
                     self._done.append(outcome)
                 enough = self.ready() or outcome is None
             if enough:
+                self._lead()
+
+    def _next(self) -> Context | None:
+        """The next attempt to run on this thread, marked as running; None once the slots are closed."""
+        while True:
+            with self._changed:
+                while self._listening and not self._waiting and not self._closed.is_set():
+                    self._changed.wait()
+                if self._waiting:
+                    task = self._waiting.popleft()
+                    context = Context(task, self._store, self._queue)
+                    self._running[task.task_id] = (context, time.monotonic())
+                    self._changed.notify()  # another idle thread runs what else waits, or listens
+                    return context
+                if self._closed.is_set():
+                    return None
+                self._listening = True
+            announced = self._listener.listen()
+            with self._changed:
+                self._listening = False
+                if self._closed.is_set():
+                    self._changed.notify_all()
+            if announced:
                 self._lead()
 
     def enforce_deadlines(self) -> None:
@@ -180,7 +210,9 @@ class Slots:
         return bool(self._running or self._done)
 
     def close(self) -> None:
-        """Let idle slot threads end."""
+        """Let idle slot threads end, and return once none listens any more."""
         with self._changed:
-            self._closed = True
+            self._closed.set()
             self._changed.notify_all()
+            self._listener.interrupt()
+            self._changed.wait_for(lambda: not self._listening, CANCEL_GRACE)

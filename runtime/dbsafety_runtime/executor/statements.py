@@ -7,7 +7,7 @@ from typing import Final
 from dbsafety_runtime.storage.uow import Prepared
 
 TASK: Final = """task_id, attempt, kind, assignee, payload, priority, failures, max_attempts, lost_leases,
-  extract(epoch FROM deadline)::float8, group_key, run_at"""
+  date_part('epoch', deadline), group_key, run_at"""
 
 # A task is ready when due; one of a group only when it is the group's oldest open task.
 READY: Final = """status = 'assigned' AND run_at <= statement_timestamp() AND (group_key IS NULL OR NOT EXISTS (
@@ -19,15 +19,38 @@ AGAIN: Final = (
 )
 JITTER: Final = "(0.5 + random() / 2)"
 
-# $1 owner, $2-$5 outcomes, $6 backoff, $7 its cap, $8 assignee, $9 how many, $10 lease, $11 solo, $12 lost leases that
-# make a task a suspect: suspects run alone (solo), so that one that kills its worker takes no neighbours down.
-# Rows are found by = ANY, never by a join the planner may turn into a scan of the table; an owner means in progress
-# (constraint lease_while_running).
-# $13 the transaction only claims, so its commit need not wait for the disk: a claim that a crash of the server undoes
-# leaves the task ready, and nothing that was settled rests on it (a later flush takes the claim along).
+# $1 owner, $2 assignee, $3 how many, $4 lease, $5 solo, $6 lost leases that make a task a suspect: suspects run alone
+# (solo), so that one that kills its worker takes no neighbours down. Rows are found by = ANY, never by a join the
+# planner may turn into a scan of the table; an owner means in progress (constraint lease_while_running).
+PICK: Final = """
+picked AS (
+  SELECT task_id FROM jr_task_announcements q WHERE assignee = $2 AND <ready>
+    AND <which>
+  ORDER BY priority DESC, run_at, task_id LIMIT $3 FOR UPDATE SKIP LOCKED
+), claimed AS (
+  UPDATE jr_task_announcements t SET status = 'in_progress', attempt = t.attempt + 1, lease_owner = $1,
+    lease_until = clock_timestamp() + make_interval(secs => $4), started_at = clock_timestamp()
+  WHERE t.task_id = ANY (ARRAY(SELECT task_id FROM picked)) RETURNING t.*
+)""".replace("<ready>", READY)
+
+FITTING: Final = "CASE WHEN $5 THEN lost_leases >= $6 ELSE lost_leases < $6 END"
+
+# A transaction that only claims need not wait for the disk: a claim that a crash of the server undoes leaves the task
+# ready, and nothing that was settled rests on it (a later flush takes the claim along).
+CLAIM_ONLY: Final = """
+WITH <pick>, history AS (
+  INSERT INTO task_history (task_id, attempt, event, actor) SELECT task_id, attempt, 'claimed', $1 FROM claimed
+)
+SELECT pg_current_xact_id()::text, (SELECT set_config('synchronous_commit', 'off', true)) = 'off', status, <task>
+FROM claimed
+""".replace("<pick>", PICK).replace("<task>", TASK)
+CLAIM: Final = Prepared("claim", "uuid, text, int, float8, bool, int", CLAIM_ONLY.replace("<which>", FITTING))
+START: Final = Prepared("start", "uuid, text, int, float8, bigint", CLAIM_ONLY.replace("<which>", "task_id = $5"))
+
+# $7-$10 outcomes, $11 backoff, $12 its cap.
 SETTLE_AND_CLAIM: Final = Prepared(
     "settle_and_claim",
-    "uuid, bigint[], int[], text[], text[], float8, float8, text, int, float8, bool, int, bool",
+    f"{CLAIM.types}, bigint[], int[], text[], text[], float8, float8",
     """
 WITH settled AS (
   UPDATE jr_task_announcements t SET
@@ -35,51 +58,30 @@ WITH settled AS (
     finished_at = CASE WHEN <again> THEN NULL ELSE clock_timestamp() END,
     failures = t.failures + (o.verdict IN ('retry', 'failed'))::int,
     run_at = CASE WHEN o.verdict IN ('retry', 'interrupted') THEN clock_timestamp() + make_interval(secs => <jitter>
-      * least($7, CASE o.verdict WHEN 'retry' THEN $6 * 2 ^ least(t.failures, 30)
+      * least($12, CASE o.verdict WHEN 'retry' THEN $11 * 2 ^ least(t.failures, 30)
         ELSE 0.1 * 2 ^ least(t.attempt, 30) END)) ELSE t.run_at END,
     result = CASE WHEN o.verdict = 'completed' THEN o.detail::jsonb ELSE t.result END,
     last_error = CASE WHEN o.verdict IN ('retry', 'failed', 'interrupted') THEN o.detail::jsonb ELSE t.last_error END,
     lease_owner = NULL, lease_until = NULL
-  FROM unnest($2, $3, $4, $5) AS o (task_id, attempt, verdict, detail)
-  WHERE t.task_id = ANY ($2) AND t.task_id = o.task_id AND t.attempt = o.attempt AND t.lease_owner = $1
+  FROM unnest($7, $8, $9, $10) AS o (task_id, attempt, verdict, detail)
+  WHERE t.task_id = ANY ($7) AND t.task_id = o.task_id AND t.attempt = o.attempt AND t.lease_owner = $1
   RETURNING t.task_id, t.attempt, t.status, o.verdict, t.last_error
-), picked AS (
-  SELECT task_id FROM jr_task_announcements q WHERE assignee = $8 AND <ready>
-    AND CASE WHEN $11 THEN lost_leases >= $12 ELSE lost_leases < $12 END
-  ORDER BY priority DESC, run_at, task_id LIMIT $9 FOR UPDATE SKIP LOCKED
-), claimed AS (
-  UPDATE jr_task_announcements t SET status = 'in_progress', attempt = t.attempt + 1, lease_owner = $1,
-    lease_until = clock_timestamp() + make_interval(secs => $10), started_at = clock_timestamp()
-  WHERE t.task_id = ANY (ARRAY(SELECT task_id FROM picked)) RETURNING t.*
-), history AS (
+), <pick>, history AS (
   INSERT INTO task_history (task_id, attempt, event, actor, detail)
   SELECT task_id, attempt, CASE WHEN verdict IN ('handback', 'interrupted') THEN 'handed_back'
     WHEN status = 'assigned' THEN 'retried' ELSE status END, $1,
     CASE WHEN verdict IN ('retry', 'failed', 'interrupted') THEN last_error END FROM settled
   UNION ALL SELECT task_id, attempt, 'claimed', $1, NULL FROM claimed
 )
-SELECT (SELECT pg_current_xact_id()::text FROM (SELECT CASE WHEN $13 THEN set_config('synchronous_commit', 'off', true)
-  END OFFSET 0) AS relaxed), true, status, <task> FROM claimed
-UNION ALL SELECT (SELECT pg_current_xact_id()::text), false, status, task_id, attempt,
+SELECT pg_current_xact_id()::text, true, status, <task> FROM claimed
+UNION ALL SELECT pg_current_xact_id()::text, false, status, task_id, attempt,
   NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM settled
-""".replace("<ready>", READY)
+""".replace("<pick>", PICK.replace("<which>", FITTING))
     .replace("<task>", TASK)
     .replace("<again>", AGAIN)
     .replace("<jitter>", JITTER),
 )
 
-START: Final = """
-WITH started AS (
-  UPDATE jr_task_announcements SET status = 'in_progress', attempt = attempt + 1, lease_owner = %(owner)s::uuid,
-    lease_until = clock_timestamp() + make_interval(secs => %(lease)s), started_at = clock_timestamp()
-  WHERE task_id = (SELECT task_id FROM jr_task_announcements q WHERE task_id = %(task)s AND assignee = %(assignee)s
-    AND <ready> FOR UPDATE SKIP LOCKED) RETURNING *
-), history AS (
-  INSERT INTO task_history (task_id, attempt, event, actor)
-  SELECT task_id, attempt, 'claimed', %(owner)s::uuid FROM started
-)
-SELECT <task> FROM started
-""".replace("<ready>", READY).replace("<task>", TASK)
 PEEK: Final = """
 SELECT <task> FROM jr_task_announcements q WHERE assignee = %s AND <ready>
 ORDER BY priority DESC, run_at, task_id LIMIT %s
@@ -109,7 +111,8 @@ ON CONFLICT (worker_id) DO UPDATE SET seen_at = clock_timestamp(), state = 'runn
 TAKE_LOCK: Final = "SELECT pg_try_advisory_lock(7237, hashtext(%(owner)s::text))"
 LEAVE: Final = "DELETE FROM worker WHERE worker_id = %(owner)s::uuid"
 
-# Rows that another statement has locked are skipped, not waited for; `lost` reads what is committed.
+# Rows that another statement has locked are skipped, not waited for; `lost` reads what is committed. Tasks claimed two
+# heartbeats ago of which the worker knows nothing (the claim's answer was lost) are left to the next rescue.
 HEARTBEAT: Final = """
 WITH held AS (
   SELECT * FROM unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS o (task_id, attempt)
@@ -119,6 +122,10 @@ WITH held AS (
 ), renewed AS (
   UPDATE jr_task_announcements t SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
   FROM mine WHERE t.task_id = mine.task_id
+), stray AS (
+  UPDATE jr_task_announcements SET lease_until = clock_timestamp() WHERE assignee = %(assignee)s
+    AND status = 'in_progress' AND lease_owner = %(owner)s::uuid AND task_id <> ALL (%(ids)s::bigint[])
+    AND started_at < clock_timestamp() - 2 * make_interval(secs => %(heartbeat)s)
 ), seen AS (
   UPDATE worker SET seen_at = clock_timestamp() WHERE worker_id = %(owner)s::uuid RETURNING worker_id
 )

@@ -7,13 +7,12 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from dbsafety_runtime.executor.handlers import Handler
 from dbsafety_runtime.executor.listener import Listener, Wake
-from dbsafety_runtime.executor.model import Outcome, Policy, error_detail
+from dbsafety_runtime.executor.model import Outcome, WorkerOptions, error_detail
 from dbsafety_runtime.executor.pulse import Beat, Pulse
 from dbsafety_runtime.executor.queue import TaskQueue, Turn
 from dbsafety_runtime.executor.slots import CANCEL_GRACE, Slots
@@ -35,31 +34,11 @@ NUMBERS: Final = re.compile(r"\d+")
 LOG = log.get("worker")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """How a worker runs. Times in seconds; `batch` tasks per slot are claimed and settled with one commit."""
-
-    assignee: str
-    concurrency: int = 1
-    batch: int = 1
-    grace: float = 25.0
-    stall: float = 60.0
-    once: bool = False
-    session_lock: bool = True
-    worker_id: UUID = field(default_factory=uuid4)
-    policy: Policy = field(default_factory=Policy)
-
-    @property
-    def capacity(self) -> int:
-        """How many tasks the worker may hold."""
-        return self.concurrency * self.batch
-
-
 class Worker:
     """One executor process for one assignee; `stop` may be called from a signal handler."""
 
     def __init__(self, target: Target, options: WorkerOptions, handlers: Mapping[str, Handler]) -> None:
-        self.options = options
+        self.options, self._owner = options, options.worker_id or uuid4()
         self._wake = Wake()
         self._stopping = False
         self._turns = threading.Lock()
@@ -70,7 +49,8 @@ class Worker:
         )
         self.queue = self._queue(self._store)
         self._memory = self._queue(self._side)
-        self.slots = Slots(self._memory, handlers, size=options.concurrency, batch=options.batch, lead=self._lead)
+        self.listener = Listener(target, options.assignee, self._owner, self._wake, options.heartbeat)
+        self.slots = Slots(self._memory, handlers, options, listener=self.listener, lead=self._lead)
         self._pulse = Pulse(
             self._queue(Store(target.named(f"pulse:{options.assignee}"), tries=2)),
             held=self.slots.held,
@@ -79,17 +59,18 @@ class Worker:
             stall=options.stall,
             session_lock=options.session_lock,
         )
-        self.listener = Listener(target, options.assignee, options.worker_id, self._wake, options.policy.heartbeat)
         self._beat = Beat((), None, suspects=False)
         self._solo_turn = self._solo_running = False
         self._pending: tuple[Outcome, ...] = ()
-        self._ready = self._exhausted = self._heard = False
+        self._ready = self._exhausted = False
         self._pause = 0.0
         self._advanced = self._last_turn = time.monotonic()
+        self._poll = options.poll
         self._next_poll = self._next_ping = 0.0
+        metrics.IN_FLIGHT.set_function(lambda: self.slots.count)
 
     def _queue(self, store: Store) -> TaskQueue:
-        return TaskQueue(store, self.options.assignee, self.options.worker_id, self.options.policy)
+        return TaskQueue(store, self.options.assignee, self._owner, self.options)
 
     def stop(self) -> None:
         """Stop claiming and drain; safe in a signal handler."""
@@ -105,16 +86,16 @@ class Worker:
         self._pulse.register()
         self._pulse.start()
         self.listener.start()
-        LOG.info("worker started", worker=str(self.options.worker_id), assignee=self.options.assignee, pid=os.getpid())
+        LOG.info("worker started", worker=str(self._owner), assignee=self.options.assignee, pid=os.getpid())
         try:
             while not self._finished():
                 self._step()
             return self._drain()
         finally:
+            self.slots.close()
             self.listener.stop()
             self._pulse.halt()
             self._wake.close()
-            self.slots.close()
             self._store.close()
             self._side.close()
 
@@ -139,7 +120,8 @@ class Worker:
         """One turn of the loop: settle and claim when there is a reason to, then wait for the next reason."""
         reach("main_loop")
         self._advanced = now = time.monotonic()
-        woken = self._wake.take() or self._heard
+        self._poll = JITTER.uniform(0.8, 1.2) * self.options.poll  # drawing it on the way to a handler is slow
+        woken = self._wake.take()
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
         if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
@@ -147,10 +129,10 @@ class Worker:
                 self._turn()
             time.sleep(0)  # lets a slot's thread begin at once instead of when this one waits
         self._tell_manager(time.monotonic())
-        self._heard = self._wake.wait(self._patience(time.monotonic()), self.listener.socket) and self.listener.hear()
+        self._wake.wait(self._patience(time.monotonic()))
 
     def _lead(self) -> None:
-        """Take a turn on the thread of a slot that is done, except while draining; trouble wakes the main loop."""
+        """Take a turn on the thread of a slot, except while draining; trouble wakes the main loop."""
         if not self._stopping and not self._crash:
             with self._turns:
                 try:
@@ -184,7 +166,7 @@ class Worker:
         self._pending += self.slots.take_done()
         room, solo = self._room()
         if not self._pending and not room:
-            self._next_poll = time.monotonic() + self.options.policy.poll
+            self._next_poll = time.monotonic() + self._poll
             return
         try:
             turn = self._settle(room, solo=solo)
@@ -193,7 +175,7 @@ class Worker:
             return
         self._record(turn)
         self._last_turn = time.monotonic()
-        self._next_poll = self._last_turn + JITTER.uniform(0.8, 1.2) * self.options.policy.poll
+        self._next_poll = self._last_turn + self._poll
         if room:
             self._exhausted = not turn.claimed
             self._solo_running = solo and bool(turn.claimed)
@@ -245,7 +227,6 @@ class Worker:
             reach("after_claim_commit")
         self.slots.exchange(outcomes, turn.claimed)
         metrics.CLAIMED.inc(len(turn.claimed))
-        metrics.IN_FLIGHT.set(self.slots.count)
         for outcome in outcomes:
             if outcome.verdict in ("failed", "retry"):
                 self._note_mistake(outcome, turn.settled.get(outcome.task.task_id, "refused"))
@@ -264,7 +245,7 @@ class Worker:
         if now < self._next_ping or not self._ready:
             return
         self._next_ping = now + min(5.0, (watchdog_seconds() or 15.0) / 3)
-        quiet = max(now - self._pulse.advanced - 2 * self.options.policy.heartbeat, now - self.listener.advanced)
+        quiet = max(now - self._pulse.advanced - 2 * self.options.heartbeat, now - self.listener.advanced)
         if quiet < THREAD_PATIENCE:
             state = "degraded" if self._pause else "working"
             notify("WATCHDOG=1", f"STATUS={state}, {self.slots.count} tasks held")

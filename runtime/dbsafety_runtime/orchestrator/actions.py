@@ -31,7 +31,6 @@ class ActionRefused(Exception):
 
 Check = Callable[[Manager, Facts], "str | None"]
 Apply = Callable[[Manager, Facts], None]
-Token = Callable[[Manager, Facts], "str | None"]
 Undo = Callable[[Manager, Facts, str], None]
 
 
@@ -48,7 +47,7 @@ class Code(NamedTuple):
 
     apply: Apply
     check: Check = _known
-    token: Token = _fine
+    token: Check = _fine
     undo: Undo | None = None
 
 

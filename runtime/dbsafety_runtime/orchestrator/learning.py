@@ -18,8 +18,6 @@ ON CONFLICT (signature, recipe) DO UPDATE SET successes = successes + excluded.s
   failures = failures + excluded.failures, last_used = excluded.last_used
 RETURNING signature, recipe, successes, failures, promoted
 """
-PROMOTE: Final = "UPDATE pattern SET promoted = ? WHERE signature = ? AND recipe = ?"
-ALL: Final = "SELECT signature, recipe, successes, failures, promoted FROM pattern ORDER BY successes DESC, signature"
 
 
 class Pattern(NamedTuple):
@@ -50,7 +48,8 @@ def learn(store: IncidentStore, task_id: int, signature: str, recipe: str, *, su
     pattern = Pattern(*store.db.rows(COUNT, (signature, recipe, *counts, store.clock()))[0])
     now_trusted = trusted(pattern.successes, pattern.failures)
     if pattern.promoted != now_trusted:
-        store.db.rows(PROMOTE, (int(now_trusted), signature, recipe))
+        sql = "UPDATE pattern SET promoted = ? WHERE signature = ? AND recipe = ?"
+        store.db.one(sql, int(now_trusted), signature, recipe)
         verb = "promoted" if now_trusted else "demoted"
         counted = f"{pattern.successes} of {pattern.successes + pattern.failures} worked"
         store.record(task_id, "learning", verb, signature=signature, recipe=recipe, why=counted)
@@ -64,4 +63,5 @@ def known_recipes(store: LiteStore, signature: str) -> tuple[str, ...]:
 
 def patterns(store: LiteStore) -> tuple[Pattern, ...]:
     """Return everything learned, the most used first."""
-    return tuple(Pattern(*row) for row in store.rows(ALL))
+    sql = "SELECT signature, recipe, successes, failures, promoted FROM pattern ORDER BY successes DESC, signature"
+    return tuple(Pattern(*row) for row in store.rows(sql))

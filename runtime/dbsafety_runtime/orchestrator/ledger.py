@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from dbsafety_runtime.storage.lite import LiteStore
 from dbsafety_runtime.storage.litetx import LiteTx
 
-LAST: Final = "SELECT id, hash FROM task_history ORDER BY id DESC LIMIT 1"
 APPEND: Final = """
 INSERT INTO task_history (id, task_id, at, actor, action, details, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
@@ -21,7 +20,6 @@ NEWS: Final = """
 SELECT coalesce(target, ''), h.id, task_id, at, actor, action, details FROM task_history h
 LEFT JOIN tasks ON tasks.id = task_id WHERE h.id > ? ORDER BY h.id
 """
-HIGHEST: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'task_history'"
 START: Final = b"\0" * 32
 
 
@@ -54,7 +52,7 @@ def record(tx: LiteTx, now: float, task_id: int, actor: str, action: str, **deta
 
 def _append(tx: LiteTx, entries: list[tuple[Any, ...]]) -> None:
     """Chain the entries of a whole group: the end of the chain is looked up once, the rows go in as one statement."""
-    ((last, previous),) = tx.execute(LAST) or [(0, START)]
+    ((last, previous),) = tx.execute("SELECT id, hash FROM task_history ORDER BY id DESC LIMIT 1") or [(0, START)]
     rows = []
     for number, entry in enumerate(entries, last + 1):
         numbered = (number, *entry)
@@ -72,7 +70,7 @@ def verify(store: LiteStore) -> tuple[int, tuple[str, ...]]:
             for row in rows:
                 problems += _problems(row, expected, previous)
                 count, expected, previous = count + 1, row[0] + 1, row[7]
-        highest = store.one(HIGHEST)
+        highest = store.one("SELECT seq FROM sqlite_sequence WHERE name = 'task_history'")
     if highest and highest[0] >= expected:
         problems.append(f"row {expected} to {highest[0]} removed at the end")
     return count, tuple(problems)

@@ -15,18 +15,19 @@ from dbsafety_runtime.orchestrator.pages import page
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.lite import LiteStore
 
-# An issue counts once it needed treatment: neither a symptom of another one, nor over before anybody acted.
-TREATED: Final = "SELECT resolution, false_alarm, phase, escalated, seconds FROM treated WHERE id > ? ORDER BY id"
-
-
-class Row(NamedTuple):
-    """One task as the figures see it; `phase` of its last fix attempt, None when there was none."""
-
-    resolution: str
-    false_alarm: int
-    phase: int | None
-    escalated: int
-    seconds: float
+# An issue counts once it needed treatment: neither a symptom of another one, nor over before anybody acted. Escalating
+# on first failure, everything that needed no action would have been a false escalation.
+COUNTS: Final = """
+SELECT count(*) FILTER (WHERE escalated OR resolution IN ('verified', 'approved')),
+  count(*) FILTER (WHERE resolution = 'verified'), count(*) FILTER (WHERE escalated),
+  count(*) FILTER (WHERE escalated AND false_alarm),
+  count(*) FILTER (WHERE resolution IN ('recovered', 'symptom') OR false_alarm) FROM treated WHERE id > ?
+"""
+REPAIRS: Final = "SELECT seconds, phase FROM treated WHERE resolution = 'verified' AND id > ? ORDER BY id"
+PHASES: Final = """
+SELECT CASE WHEN escalated THEN 4 ELSE coalesce(phase, 0) END FROM treated
+WHERE (escalated OR resolution IN ('verified', 'approved')) AND id > ? ORDER BY id
+"""
 
 
 class Figures(NamedTuple):
@@ -60,22 +61,15 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def compute(store: LiteStore, since: int = 0) -> Figures:
     """Return the figures of all tasks after number `since`."""
-    rows = [Row(*values) for values in store.rows(TREATED, (since,))]
-    fixed = [row for row in rows if row.resolution == "verified"]
-    escalated = [row for row in rows if row.escalated]
-    decided = [row for row in rows if row.escalated or row.resolution in ("verified", "approved")]
-    # Escalating on first failure, every one of these would have been an escalation that needed no action.
-    needless = [row for row in rows if row.resolution in ("recovered", "symptom") or row.false_alarm]
+    with store.reading():
+        (counts,), repairs, phases = (store.rows(sql, (since,)) for sql in (COUNTS, REPAIRS, PHASES))
+    issues, fixed, escalated, false_escalations, baseline_false = counts
     return Figures(
-        issues=len(decided),
-        fixed=len(fixed),
-        escalated=len(escalated),
-        false_escalations=sum(row.false_alarm for row in escalated),
-        baseline_false=len(needless),
-        repair_seconds=tuple(row.seconds for row in fixed),
-        known_seconds=tuple(row.seconds for row in fixed if row.phase == 1),
-        phases=tuple(4 if row.escalated else row.phase or 0 for row in decided),
-    )
+        issues, fixed, escalated, false_escalations, baseline_false,
+        repair_seconds=tuple(seconds for seconds, _ in repairs),
+        known_seconds=tuple(seconds for seconds, phase in repairs if phase == 1),
+        phases=tuple(phase for (phase,) in phases),
+    )  # fmt: skip
 
 
 def build(store: IncidentStore) -> str:

@@ -277,8 +277,11 @@ class LiteStore:
 
         Otherwise the callers are run again: apart, or one by one when their commit failed for a lasting reason.
         """
+        if fault is None and len(group) == 1:
+            return True
         if fault is None:
-            return len(group) == 1 or self._commit(conn, group, apart=True)
+            metrics.STORAGE_RETRIES.inc()
+            return self._commit(conn, group, apart=True)
         if len(group) > 1 and not isinstance(fault, Retryable):
             sound = [self._commit(conn, [ticket]) for ticket in group]
             return all(sound)

@@ -8,10 +8,11 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from queue import Empty, LifoQueue
+from typing import Any, Final
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -22,8 +23,13 @@ from dbsafety_runtime.storage.errors import Disconnected, ResourceExhausted, Sto
 
 CONNECT_SECONDS: Final = 5
 TCP_USER_TIMEOUT_MS: Final = 12_000
+# For both ends: libpq's names, with "tcp_" before them the server's.
+KEEPALIVES: Final[Mapping[str, Any]] = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3}
 GUARD_MARGIN: Final = 3.0
 JITTER: Final = random.SystemRandom()
+
+Row = tuple[Any, ...]
+Params = Sequence[object] | Mapping[str, object] | None
 
 
 class Session(ext.connection):
@@ -33,6 +39,24 @@ class Session(ext.connection):
     planned: float = 0.0
     limit: float = 20.0
     busy_until: float = 0.0
+
+    def rows(self, sql: str, params: Params = None) -> list[Row]:
+        """Run one statement and return its rows ([] when it gives none).
+
+        When the answer takes longer than `limit` seconds, the guard cuts the session and the driver raises.
+        """
+        self.busy_until = time.monotonic() + self.limit
+        try:
+            with self.cursor() as cur:
+                cur.execute(sql, params)
+                return cur.fetchall() if cur.description else []
+        finally:
+            self.busy_until = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the session is open and outside any transaction, as far as the client knows."""
+        return self.closed == 0 and self.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +80,7 @@ class Target:
             "statement_timeout": self.statement_ms,
             "lock_timeout": self.lock_ms,
             "idle_in_transaction_session_timeout": self.idle_in_transaction_ms,
-            "tcp_keepalives_idle": 10,
-            "tcp_keepalives_interval": 3,
-            "tcp_keepalives_count": 3,
+            **{f"tcp_{name}": value for name, value in KEEPALIVES.items()},
         }
         return " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
 
@@ -78,15 +100,6 @@ class Guard:
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-
-    @contextmanager
-    def watch(self, conn: Session) -> Iterator[None]:
-        """Cut `conn` when the block takes longer than the session's limit; the driver then raises a lost session."""
-        conn.busy_until = time.monotonic() + conn.limit
-        try:
-            yield
-        finally:
-            conn.busy_until = 0.0
 
     def add(self, conn: Session) -> None:
         """Look after a new session."""
@@ -131,11 +144,8 @@ def connect(target: Target) -> Session:
             connect_timeout=CONNECT_SECONDS,
             application_name=target.name[:63],
             options=target.options(),
-            keepalives=1,
-            keepalives_idle=10,
-            keepalives_interval=3,
-            keepalives_count=3,
             tcp_user_timeout=TCP_USER_TIMEOUT_MS,
+            **KEEPALIVES,
         )
     except psycopg2.Error as error:
         raise classified(error, None) from error
@@ -155,11 +165,6 @@ def side_session(target: Target) -> Iterator[Session]:
             raise classified(error, conn) from error
 
 
-def is_idle(conn: ext.connection) -> bool:
-    """Say whether `conn` is open and outside any transaction, as far as the client knows."""
-    return conn.closed == 0 and conn.info.transaction_status == ext.TRANSACTION_STATUS_IDLE
-
-
 class Pool:
     """At most `size` sessions; a taker waits at most `wait` seconds; a session is clean before anyone gets it again.
 
@@ -169,46 +174,41 @@ class Pool:
     def __init__(self, target: Target, size: int, *, wait: float = 5.0, scrub: bool = False) -> None:
         self.target = target
         self._size, self._wait, self._scrub = size, wait, scrub
-        self._idle: list[Session] = []
-        self._slots = threading.BoundedSemaphore(size)
-        self._lock = threading.Lock()
+        self._free: LifoQueue[Session | None] = LifoQueue()  # None: room for a session not opened yet
+        for _ in range(size):
+            self._free.put(None)
 
     def take(self) -> Session:
         """Return an idle session; raises ResourceExhausted after the wait limit, Disconnected when none opens."""
-        started = time.monotonic()
-        if not self._slots.acquire(timeout=self._wait):
-            waited = time.monotonic() - started
-            raise ResourceExhausted(f"no free connection within {waited:.1f} s (pool size {self._size})")
         try:
-            while True:
-                with self._lock:
-                    conn = self._idle.pop() if self._idle else None
-                if conn is None:
-                    return connect(self.target)
-                if is_idle(conn):
-                    return conn
-                self._discard(conn)
+            conn = self._free.get(timeout=self._wait)
+        except Empty:
+            raise ResourceExhausted(f"no free connection within {self._wait:.1f} s (pool size {self._size})") from None
+        if conn is not None and conn.idle:
+            return conn
+        if conn is not None:
+            self._discard(conn)
+        try:
+            return connect(self.target)
         except BaseException:
-            self._slots.release()
+            self._free.put(None)
             raise
 
     def give(self, conn: Session) -> None:
         """Take `conn` back: kept when clean, closed otherwise."""
+        kept = False
         try:
-            if is_idle(conn) and self._clean(conn):
-                with self._lock:
-                    self._idle.append(conn)
-            else:
+            kept = conn.idle and self._clean(conn)
+            if not kept:
                 self._discard(conn)
         finally:
-            self._slots.release()
+            self._free.put(conn if kept else None)
 
     def _clean(self, conn: Session) -> bool:
         if not self._scrub:
             return True
         try:
-            with GUARD.watch(conn), conn.cursor() as cur:
-                cur.execute("DISCARD ALL")
+            conn.rows("DISCARD ALL")
         except psycopg2.Error:
             return False
         conn.prepared = frozenset()
@@ -220,10 +220,14 @@ class Pool:
 
     def close(self) -> None:
         """Close the idle sessions; those in use are closed by their users' return."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for conn in idle:
-            conn.close()
+        free: list[Session | None] = []
+        with suppress(Empty):
+            while True:
+                free.append(self._free.get_nowait())
+        for conn in free:
+            if conn is not None:
+                conn.close()
+            self._free.put(None)
 
 
 class Subscription:
@@ -256,9 +260,8 @@ class Subscription:
 def subscribe(target: Target, channels: Sequence[str]) -> Iterator[Subscription]:
     """Listen on `channels` until the end of the block."""
     with side_session(target) as conn:
-        with conn.cursor() as cur:
-            for channel in channels:
-                cur.execute(f'LISTEN "{channel}"')
+        for channel in channels:
+            conn.rows(f'LISTEN "{channel}"')
         yield Subscription(conn)
 
 

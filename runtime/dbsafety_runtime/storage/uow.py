@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import psycopg2
@@ -28,7 +28,7 @@ from dbsafety_runtime.storage.errors import (
     StorageBug,
     StorageFault,
 )
-from dbsafety_runtime.storage.pg import GUARD, JITTER, Pool, Session, Target, classified, is_idle, side_session
+from dbsafety_runtime.storage.pg import JITTER, Params, Pool, Row, Session, Target, classified, side_session
 
 CURRENT_XID: Final = "SELECT pg_current_xact_id_if_assigned()::text, to_regclass('commit_marker') IS NOT NULL"
 # A transaction whose records never left a crashed server's memory leaves its number to be given out again: "committed"
@@ -46,8 +46,8 @@ RESOLVE_SECONDS: Final = 20.0
 # is soon a bad one.
 PLAN_ONCE: Final = "SET plan_cache_mode = force_generic_plan; "
 PLAN_SECONDS: Final = 5.0
+BEGIN: Final = "BEGIN; "
 
-Row = tuple[Any, ...]
 T = TypeVar("T")
 _active = threading.local()
 
@@ -95,14 +95,12 @@ class Transaction:
             raise StorageBug("a transaction was used after its unit of work had ended")
         return self._conn
 
-    def execute(self, sql: str, params: Sequence[object] | dict[str, object] | None = None) -> list[Row]:
+    def execute(self, sql: str, params: Params = None) -> list[Row]:
         """Run one statement and return its rows ([] when it gives none); raises a StorageFault."""
         conn = self._session()
         reach("before_statement")
         try:
-            with GUARD.watch(conn), conn.cursor() as cur:
-                cur.execute(self._begin + sql if is_idle(conn) else sql, params)
-                rows = cur.fetchall() if cur.description else []
+            rows = conn.rows(self._begin + sql if conn.idle else sql, params)
         except psycopg2.Error as error:
             raise classified(error, conn) from error
         except ValueError as error:  # psycopg2 refuses NUL in text before anything is sent (fact B1b)
@@ -136,7 +134,7 @@ class Transaction:
     @property
     def failed(self) -> bool:
         """Whether a statement has failed, so that nothing of this transaction can be committed."""
-        return self._session().info.transaction_status == ext.TRANSACTION_STATUS_INERROR
+        return self._session().get_transaction_status() == ext.TRANSACTION_STATUS_INERROR
 
     def end(self) -> None:
         """Forget the session: later use raises."""
@@ -163,34 +161,28 @@ class Store:
         self._tries = tries
         self._pool = Pool(target, size, wait=wait, scrub=scrub)
 
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
+    def write(self) -> AbstractContextManager[Transaction]:
         """A read-write unit of work: commits when the block ends normally.
 
         Raises CommitRefused when a statement had failed and the failure was swallowed, Disconnected when the session
         was lost before the commit or the server says the commit did not happen, CommitUnknown when it cannot say.
         """
-        with self._session("BEGIN; ") as (conn, tx):
-            yield tx
-            self._commit(conn, tx)
+        return self._unit(BEGIN, self._commit)
 
-    @contextmanager
-    def read(self) -> Iterator[Transaction]:
+    def read(self) -> AbstractContextManager[Transaction]:
         """A read-only unit of work; leaves no session idle in transaction."""
-        with self._session("BEGIN READ ONLY; ") as (conn, tx):
-            yield tx
-            self._refuse_failed(tx)
-            _rollback(conn)
+        return self._unit("BEGIN READ ONLY; ", self._end_read)
 
     @contextmanager
-    def _session(self, begin: str) -> Iterator[tuple[Session, Transaction]]:
+    def _unit(self, begin: str, finish: Callable[[Session, Transaction], None]) -> Iterator[Transaction]:
         forbid_open_transaction("a second unit of work")
         conn = self._pool.take()
         tx = Transaction(conn, begin)
         started = time.monotonic()
         _active.tx = tx
         try:
-            yield conn, tx
+            yield tx
+            finish(conn, tx)
         except BaseException:
             _rollback(conn)
             raise
@@ -206,17 +198,20 @@ class Store:
                 "a statement of this unit of work failed and the failure was swallowed: nothing was saved"
             )
 
+    def _end_read(self, conn: Session, tx: Transaction) -> None:
+        self._refuse_failed(tx)
+        _rollback(conn)
+
     def _commit(self, conn: Session, tx: Transaction) -> None:
         self._refuse_failed(tx)
-        if is_idle(conn):
-            return  # no statement has reached the server
+        if conn.idle:
+            return  # no statement has reached the server, or each has been committed by itself
         if tx.xid is None and not tx.repeatable:
             self._mark(tx)
         pid = conn.info.backend_pid
         reach("before_commit")
         try:
-            with GUARD.watch(conn), conn.cursor() as cur:
-                cur.execute("COMMIT")
+            conn.rows("COMMIT")
         except psycopg2.Error as error:
             if conn.closed == 0:
                 raise classified(error, conn) from error
@@ -242,8 +237,8 @@ class Store:
         deadline = time.monotonic() + RESOLVE_SECONDS
         while time.monotonic() < deadline:
             try:
-                with side_session(self.target) as conn, conn.cursor() as cur:
-                    outcome = _ask(cur, xid, pid, proof)
+                with side_session(self.target) as conn:
+                    outcome = _ask(conn, xid, pid, proof)
             except StorageFault:
                 outcome = None
             if outcome is not None:
@@ -254,14 +249,15 @@ class Store:
             f"the server did not say within {RESOLVE_SECONDS:.0f} s whether transaction {xid} was committed"
         )
 
-    def run(self, work: Callable[[Transaction], T], *, repeatable: bool = False) -> T:
+    def run(self, work: Callable[[Transaction], T], *, repeatable: bool = False, autocommit: bool = False) -> T:
         """Run `work` in a unit of work; after a conflict or a lost session again as a whole, with full jitter.
 
         `repeatable` work may run again even if its first commit counted: no question is asked about a lost answer.
+        With `autocommit` that holds, too, and each statement is a transaction by itself: one round trip.
         """
         for attempt in range(1, self._tries + 1):
             try:
-                with self.write() as tx:
+                with self._unit("" if autocommit else BEGIN, self._commit) as tx:
                     tx.repeatable = repeatable
                     return work(tx)
             except (Retryable, Disconnected):
@@ -276,24 +272,22 @@ class Store:
         self._pool.close()
 
 
-def _ask(cur: ext.cursor, xid: str, pid: int, proof: tuple[str, tuple[object, ...]] | None) -> bool | None:
+def _ask(conn: Session, xid: str, pid: int, proof: tuple[str, tuple[object, ...]] | None) -> bool | None:
     """Whether `xid` was committed, None while the server cannot say."""
-    cur.execute(XID_STATUS, (xid,))
-    answer = (cur.fetchone() or (None,))[0]
+    ((answer,),) = conn.rows(XID_STATUS, (xid,))
     if answer == "in progress":
-        cur.execute(END_BACKEND, (pid, xid))
+        conn.rows(END_BACKEND, (pid, xid))
     if answer != "committed" or proof is None:
         return {"committed": True, "aborted": False}.get(answer)
-    cur.execute(*proof)
-    return bool((cur.fetchone() or (False,))[0])
+    ((proven,),) = conn.rows(*proof)
+    return bool(proven)
 
 
 def _rollback(conn: Session) -> None:
     """Roll back; a session that cannot is closed, so that the pool replaces it. Never hides the first error."""
-    if is_idle(conn):
+    if conn.idle:
         return
     try:
-        with GUARD.watch(conn), conn.cursor() as cur:
-            cur.execute("ROLLBACK")
+        conn.rows("ROLLBACK")
     except psycopg2.Error:
         conn.close()

@@ -35,4 +35,17 @@ PAIRS = (
         ),
         place=(("postgresql://localhost/shop", "{url}"),),
     ),
+    Pair(
+        "fix_sqlite",
+        "sqlite3",
+        ("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)",),
+        (
+            Call(
+                "after_another",
+                "after_another(session, other, [item])",
+                "PendingRollbackError",
+                breaks=("INSERT INTO item VALUES (1, 'a')",),
+            ),
+        ),
+    ),
 )

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -116,6 +117,32 @@ def test_one_failing_caller_does_not_fail_its_neighbours(lite: LiteStore) -> Non
     assert isinstance(results["again"], Rejected)
     assert isinstance(results["half"], ValueError)
     assert isinstance(results["type"], Rejected)
+
+
+def test_a_group_runs_once_and_what_ran_up_to_a_failing_caller_twice(lite: LiteStore) -> None:
+    runs: Counter[str] = Counter()
+
+    def counted(name: str, *, fails: bool = False) -> object:
+        def work(tx: LiteTx) -> str:
+            runs[name] += 1
+            tx.execute(PUT, (name, "v"))
+            if fails:
+                raise ValueError(name)
+            return name
+
+        return work
+
+    results: dict[str, object] = {}
+    for group, failing in (("ab", ""), ("cde", "d")):
+        with gathered(lite):
+            threads = [waiting(lite, counted(name, fails=name == failing), results, name) for name in group]
+        for thread in threads:
+            thread.join()
+    with pytest.raises(ValueError, match="alone"):
+        lite.write(counted("alone", fails=True))
+    assert runs == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 1, "alone": 1}, "who came after the failing one had not run"
+    assert names(lite) == ["a", "b", "c", "e"]
+    assert isinstance(results["d"], ValueError)
 
 
 def test_what_is_put_off_to_the_end_of_the_group_is_undone_with_its_caller(lite: LiteStore) -> None:

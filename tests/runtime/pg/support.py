@@ -12,18 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import psycopg2
 
 from dbsafety_runtime.executor.handlers import Handler
 from dbsafety_runtime.executor.invariants import violations
-from dbsafety_runtime.executor.model import Policy
+from dbsafety_runtime.executor.model import Policy, WorkerOptions
 from dbsafety_runtime.executor.queue import TaskQueue
-from dbsafety_runtime.executor.worker import Worker, WorkerOptions
+from dbsafety_runtime.executor.worker import Worker
 from dbsafety_runtime.storage.pg import Target
 from dbsafety_runtime.storage.uow import Store
 
@@ -92,8 +92,8 @@ class WorkerThread:
 
     def __init__(self, dsn: str, handlers: Mapping[str, Handler], **options: Any) -> None:
         target = options.pop("target", Target(dsn))
-        values = WorkerOptions(assignee=options.pop("assignee", JR), policy=options.pop("policy", TUNED), grace=5.0)
-        self.worker = Worker(target, replace(values, **options), handlers)
+        values = asdict(options.pop("policy", TUNED)) | {"assignee": JR, "grace": 5.0} | options
+        self.worker = Worker(target, WorkerOptions(**values), handlers)
         self.code: int | None = None
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -145,8 +145,11 @@ class Proxy:
     """A TCP relay to the server that can misbehave for the sessions of an application name.
 
     Modes: `pass`; `hole`: packets vanish both ways, the connection stays open; `swallow_commit`: COMMIT reaches the
-    server, its answer never comes back, then the connection is cut; `lose_commit`: COMMIT never reaches the server.
+    server, its answer never comes back, then the connection is cut; `swallow_claim`: the same with a claim;
+    `lose_commit`: COMMIT never reaches the server.
     """
+
+    MARKS: Final = {"swallow_commit": b"COMMIT\0", "swallow_claim": b"EXECUTE claim", "lose_commit": b"COMMIT\0"}
 
     def __init__(self, dsn: str) -> None:
         parts = dict(part.split("=", 1) for part in dsn.split())
@@ -184,9 +187,10 @@ class Proxy:
                         return
                     if mode == "hole":
                         continue
-                    if source is client and b"COMMIT\0" in data and mode == "lose_commit":
+                    marked = source is client and mode in self.MARKS and self.MARKS[mode] in data
+                    if marked and mode == "lose_commit":
                         return
-                    swallow = swallow or (source is client and b"COMMIT\0" in data and mode == "swallow_commit")
+                    swallow = swallow or marked
                     if source is server and swallow:
                         return
                     (server if source is client else client).sendall(data)

@@ -34,7 +34,7 @@ KILLED = -signal.SIGKILL
 @pytest.mark.parametrize(
     ("point", "expected"),
     [
-        pytest.param("before_claim_commit", ["claimed", "completed"], id="1-before-claim-commit"),
+        pytest.param("before_claim", ["claimed", "completed"], id="1-before-claim-commit"),
         pytest.param("after_claim_commit", ["claimed", "rescued", "claimed", "completed"], id="2-after-claim-commit"),
         pytest.param("before_handler", ["claimed", "rescued", "claimed", "completed"], id="3-in-the-handler"),
         pytest.param("after_handler", ["claimed", "rescued", "claimed", "completed"], id="4-after-the-effect"),

@@ -13,12 +13,13 @@ import pytest
 
 from dbsafety_runtime.executor import queue as queues
 from dbsafety_runtime.executor.model import Outcome, Policy, Task
+from dbsafety_runtime.executor.pulse import Pulse
 from dbsafety_runtime.executor.queue import TaskQueue
 from dbsafety_runtime.ops.embedded import EmbeddedPostgres
 from dbsafety_runtime.ops.faults import PLAN
 from dbsafety_runtime.storage import uow
 from dbsafety_runtime.storage.errors import LostLease, Rejected, StorageFault
-from tests.runtime.pg.support import JR, assert_invariants, events, make_queue, query, status_of
+from tests.runtime.pg.support import JR, Proxy, assert_invariants, events, make_queue, query, status_of
 
 Another = Callable[[], TaskQueue]
 STATUSES = ("assigned", "in_progress", "completed", "failed", "dead", "cancelled")
@@ -295,6 +296,29 @@ def test_a_group_runs_one_at_a_time_oldest_first(queue: TaskQueue, another: Anot
     assert_invariants(dsn, tasks=4)
 
 
+def test_9_what_a_claim_whose_answer_was_lost_took_is_handed_on_by_the_heartbeat(
+    proxy: Proxy, queue: TaskQueue, dsn: str
+) -> None:
+    worker = make_queue(proxy.dsn)
+    pulse = Pulse(worker, held=dict, on_beat=print, main_advanced=lambda: 0.0, stall=60.0)
+    pulse.register()
+    assert worker.claim(1) == ()
+    queue.enqueue("x")
+    proxy.modes["dbsafety"] = "swallow_claim"
+    assert worker.claim(1) == (), "claimed again, but the first claim counts"
+    assert status_of(dsn, 1) == "in_progress"
+    pulse.beat()
+    assert queue.rescue() == (), "its answer may still be on the way"
+    query(dsn, "UPDATE jr_task_announcements SET started_at = started_at - interval '1 s'")
+    pulse.beat()
+    assert queue.rescue() == ((1, "assigned"),)
+    (task,) = queue.claim(1)
+    queue.complete_task(task)
+    assert events(dsn, 1) == ["claimed", "rescued", "claimed", "completed"]
+    worker.store.close()
+    assert_invariants(dsn, tasks=1)
+
+
 def test_a_collision_on_a_group_is_claimed_again_not_an_error(queue: TaskQueue, dsn: str) -> None:
     queue.enqueue("other")
     (running,) = queue.claim(1)
@@ -304,13 +328,13 @@ def test_a_collision_on_a_group_is_claimed_again_not_an_error(queue: TaskQueue, 
     def collide() -> None:
         uow._active.tx.execute("DO $$ BEGIN RAISE EXCEPTION 'one_running_group' USING ERRCODE = '23505'; END $$")
 
-    PLAN.add("before_claim_commit", collide)
+    PLAN.add("before_claim", collide)
     turn = queue.settle((Outcome(running, "completed"),), 2)
     assert (turn.settled, [task.task_id for task in turn.claimed]) == ({1: "completed"}, [2])
     query(dsn, "UPDATE jr_task_announcements SET run_at = now()")
     PLAN.clear()
     for on_pass in (1, 2):
-        PLAN.add("before_claim_commit", collide, on_pass)
+        PLAN.add("before_claim", collide, on_pass)
     assert queue.settle((), 2).claimed == ()
     assert [task.task_id for task in queue.claim(1)] == [3]
     assert_invariants(dsn, tasks=3)

@@ -360,7 +360,7 @@ def test_a_pool_slot_is_not_lost_when_the_server_is_away() -> None:
 def test_11_a_silent_peer_is_cut(proxy: Proxy, dsn: str) -> None:
     store = Store(Target(proxy.dsn, statement_ms=200).named("half-open"), tries=1)
     store.run(lambda tx: tx.execute("SELECT 1"))
-    conn = store._pool._idle[0]
+    conn = store._pool._free.queue[-1]
     conn.limit = 0.5
     proxy.modes["half-open"] = "hole"
     with pytest.raises(Disconnected):

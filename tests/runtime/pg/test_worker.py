@@ -68,7 +68,7 @@ def test_it_drains_tasks_and_stays_up(dsn: str, queue: TaskQueue) -> None:
 
 def test_a_slot_settles_and_claims_on_its_own_thread_with_one_statement_for_each_task(dsn: str) -> None:
     """The main loop claims the first task, then may be awake for one more turn; the slot needs neither it nor more."""
-    threads: dict[str, list[str]] = {"before_claim_commit": [], "before_statement": []}
+    threads: dict[str, list[str]] = {"before_claim": [], "before_statement": []}
     gate = threading.Event()
 
     def wait(_context: Context) -> None:
@@ -82,10 +82,38 @@ def test_a_slot_settles_and_claims_on_its_own_thread_with_one_statement_for_each
         wait_until(lambda: worker.worker.listener.advanced > worker.worker.listener._heard, "it listens")
         gate.set()
         wait_until(lambda: all_done(dsn))
-        assert threads["before_claim_commit"].count("slot") >= 19
-        assert threads["before_statement"].count("slot") <= 21, "the last turn settles and finds nothing"
+        assert threads["before_claim"].count("slot") >= 19
+        assert threads["before_statement"].count("slot") <= 22, "the first turn prepares, the last finds nothing"
         assert worker.stop() == 0
     assert_invariants(dsn, tasks=21)
+
+
+def test_an_idle_slot_hears_claims_and_runs_on_one_thread(dsn: str, queue: TaskQueue) -> None:
+    """While one slot is busy, another one listens. At most one announcement is heard by the listener's own thread."""
+    claimed_by: list[int] = []
+    run_by: list[int] = []
+    gate = threading.Event()
+
+    def wait(_context: Context) -> None:
+        gate.wait(PATIENCE)
+
+    def note(_context: Context) -> None:
+        run_by.append(threading.get_ident())
+
+    with WorkerThread(dsn, {"wait": wait, "note": note}, concurrency=2, policy=Policy(poll=60.0)) as worker:
+        wait_until(lambda: worker.worker.listener.advanced > worker.worker.listener._heard, "it listens")
+        queue.enqueue("wait")
+        wait_until(lambda: status_of(dsn, 1) == "in_progress")
+        for number in range(2, 8):
+            wait_until(lambda: worker.worker.slots._listening, "an idle slot listens")
+            PLAN.clear()
+            PLAN.add("before_claim", lambda: claimed_by.append(threading.get_ident()))
+            queue.enqueue("note")
+            wait_until(lambda number=number: status_of(dsn, number) == "completed")
+        gate.set()
+        assert worker.stop() == 0
+    assert sum(by == ran for by, ran in zip(claimed_by, run_by, strict=True)) >= 5
+    assert_invariants(dsn, tasks=7)
 
 
 def test_a_failure_of_a_turn_on_a_slots_thread_ends_the_worker(dsn: str, queue: TaskQueue) -> None:
@@ -153,7 +181,7 @@ def test_6_sessions_ended_while_idle(dsn: str, queue: TaskQueue) -> None:
     assert_invariants(dsn, tasks=1)
 
 
-@pytest.mark.parametrize("point", ["before_claim_commit", "before_settle_commit"])
+@pytest.mark.parametrize("point", ["before_claim", "before_settle_commit"])
 def test_7_8_the_session_is_ended_just_before_a_commit(dsn: str, queue: TaskQueue, point: str) -> None:
     PLAN.add(point, lambda: end_sessions(dsn, "dbsafety:main:%"))
     with WorkerThread(dsn, NOOP):
@@ -555,7 +583,7 @@ def test_39_reset_stuck_leaves_a_living_owners_tasks_alone(dsn: str, queue: Task
 def test_40_a_second_process_with_the_same_id_is_refused(dsn: str) -> None:
     with WorkerThread(dsn, NOOP) as first:
         running(dsn, first)
-        with WorkerThread(dsn, NOOP, worker_id=first.worker.options.worker_id) as second:
+        with WorkerThread(dsn, NOOP, worker_id=first.worker.queue.owner) as second:
             second.thread.join(20)
             assert isinstance(second.error, WorkerIdInUse)
     assert_invariants(dsn)
@@ -652,7 +680,7 @@ def test_an_id_taken_over_ends_the_process(dsn: str, monkeypatch: pytest.MonkeyP
         other = psycopg2.connect(dsn, connect_timeout=5)
         waiting = threading.Thread(
             target=lambda: other.cursor().execute(
-                "SELECT pg_advisory_lock(7237, hashtext(%s))", (str(worker.worker.options.worker_id),)
+                "SELECT pg_advisory_lock(7237, hashtext(%s))", (str(worker.worker.queue.owner),)
             )
         )
         waiting.start()

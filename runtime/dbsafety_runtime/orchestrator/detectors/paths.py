@@ -70,16 +70,12 @@ def _command(config: ServiceConfig) -> Iterator[tuple[str, str, str]]:
         yield "command", first, f"program {first} is not on the path"
     if not first or program is None:
         return
-    place = Path(config.directory or "/") / program
+    place, script = Path(config.directory or "/") / program, others[0] if others else ""
     if problem := program_problem(place) or denied(place, config.user):
         yield "command", str(place), problem
     # An interpreter's first argument is what really runs: `python3 /opt/app/main.py`.
-    elif place.name.rstrip("0123456789.") in INTERPRETERS and others and _is_missing(others[0]):
-        yield "command", others[0], f"script {others[0]} does not exist"
-
-
-def _is_missing(argument: str) -> bool:
-    return argument.startswith("/") and not Path(argument).exists()
+    elif place.name.rstrip("0123456789.") in INTERPRETERS and script.startswith("/") and not Path(script).exists():
+        yield "command", script, f"script {script} does not exist"
 
 
 def _account(user: str) -> pwd.struct_passwd | None:
