@@ -12,7 +12,7 @@ from dbsafety.rules.reach import LOOPS
 from dbsafety.rules.savepoints import ops_in
 from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.automaton import State, Tx
-from dbsafety.typestate.ops import Op
+from dbsafety.typestate.ops import CallFacts, Op
 from dbsafety.typestate.relation import Start, Subject
 from dbsafety.typestate.report import Swallow, entry_state
 from dbsafety.typestate.values import Handle, Key
@@ -126,9 +126,16 @@ def writes_in_turns(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> b
         if id(call) not in inside or not any(isinstance(o, LOOPS) and id(o) in inside for o in view.around(call)):
             continue
         sends = any(op.key == key and op.effect in _SENDS and op.statement.verb is not Verb.READ for op in facts.ops)
-        if sends or (facts.targets and (key in facts.passed or key.persistent)):
+        if sends or is_handed_on(view, key, facts):
             return True
     return False
+
+
+def is_handed_on(view: FunctionView, key: Key, facts: CallFacts) -> bool:
+    """Whether a function that is called may use the connection: as an argument, an attribute, or from around it."""
+    if key in facts.passed or key.persistent:
+        return bool(facts.targets)
+    return any(key in view.module.summaries.touched(target.info) for target in facts.targets)
 
 
 def _calls(view: FunctionView) -> Iterator[tuple[FunctionView, ast.Call]]:

@@ -11,7 +11,7 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertFirst, JoinElse, Rewrite
 from dbsafety.model.span import Span
 from dbsafety.rules.awaits import awaited
-from dbsafety.rules.belonging import Before, before, is_shared, writes_in_turns
+from dbsafety.rules.belonging import Before, before, is_handed_on, is_shared, writes_in_turns
 from dbsafety.rules.reach import is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
 from dbsafety.rules.savepoints import divides, plan_by_text, plan_savepoint
@@ -80,7 +80,7 @@ def _is_divisible(view: FunctionView, key: Key, attempt: ast.Try) -> bool:
     for call, facts in view.calls():
         if id(call) not in inside:
             continue
-        if facts.targets and (key in facts.passed or key.persistent):
+        if is_handed_on(view, key, facts):
             return True
         sends = any(op.key == key and op.effect is Effect.EXECUTE and op.statement.verb in _CHANGES for op in facts.ops)
         many = isinstance(call.func, ast.Attribute) and call.func.attr == "executemany"
@@ -167,7 +167,7 @@ def works_on(view: FunctionView, key: Key, body: Sequence[ast.stmt]) -> bool:
     inside = _inside(body)
     for call, facts in view.calls():
         sends = any(op.key == key and op.effect in (Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT) for op in facts.ops)
-        if id(call) in inside and (sends or key in facts.passed or (facts.targets and key.persistent)):
+        if id(call) in inside and (sends or key in facts.passed or is_handed_on(view, key, facts)):
             return True
     return False
 

@@ -6,6 +6,7 @@ import ast
 from dataclasses import replace
 
 from dbsafety.drivers.spec import DriverSpec, Effect
+from dbsafety.facts.sql import Verb
 from dbsafety.model.rewrite import Applicability, FixPlan, InsertBefore, InsertFirst, Rewrite
 from dbsafety.model.span import Span
 from dbsafety.rules.belonging import waits, work_of_others
@@ -17,6 +18,8 @@ from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.blocks import BlockKind
 from dbsafety.typestate.report import End, Swallow
 
+_ENDS = (Effect.COMMIT, Effect.ROLLBACK)
+_END_TEXTS = (Verb.COMMIT, Verb.ROLLBACK, Verb.RELEASE)
 _COMMITS_EARLY = (
     "on SQLite a savepoint before the first write begins the transaction (observed with SQLAlchemy 2.1), so that its "
     "release would commit; and a rollback would throw earlier rows away"
@@ -74,9 +77,9 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
             "the handler is in a loop whose commit is outside: a bare rollback there would throw away the earlier "
             "rows; use a savepoint or commit each row"
         )
-    others = work_of_others(view, swallow, attempt)
-    if others:
-        return others
+    kept = work_of_others(view, swallow, attempt) or _own_savepoint(view, swallow, attempt)
+    if kept:
+        return kept
     for outer in view.around(attempt):
         if isinstance(outer, (ast.With, ast.AsyncWith)):
             for item in outer.items:
@@ -85,6 +88,22 @@ def _refusal(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
                     if mine and block.with_spec is not None and block.with_spec.success is Effect.COMMIT:
                         return "the `with` block around it commits at its end: let the error leave the block instead"
     return ""
+
+
+def _own_savepoint(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> str:
+    """The refusal where the function has sent SAVEPOINT before the `try`, and not released it or ended the transaction
+    since; or "".
+    """
+    is_set = False
+    for call, op in view.ops(swallow.subject.key):
+        if (call.lineno, call.col_offset) >= (attempt.lineno, attempt.col_offset):
+            break
+        if op.statement.verb is Verb.SAVEPOINT:
+            is_set = True
+        elif op.effect in _ENDS or op.statement.verb in _END_TEXTS:
+            is_set = False
+    gone = "the function has set a savepoint before the `try`: a bare rollback would throw it away; roll back to it"
+    return gone if is_set else ""
 
 
 def _commits_outside_loop(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> bool:

@@ -129,5 +129,6 @@ def place(step: FlowStep | None) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    line = " ".join(text.split())
+    # A backtick would end the piece of code in the message.
+    line = " ".join(text.split()).replace("`", "'")
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"

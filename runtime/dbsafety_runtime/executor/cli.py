@@ -39,7 +39,7 @@ UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 LOG = log.get("cli")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100})
 @click.option("--config", type=click.Path(path_type=Path), envvar="DBSAFETY_CONFIG", help="TOML file with [executor].")
 @click.option("--dsn", help="Connection string without a password (use a service file, PGPASSFILE or the environment).")
 @click.option("--dsn-service", help="Name of a libpq service (pg_service.conf).")
@@ -68,11 +68,11 @@ def _store(settings: Settings) -> Iterator[Store]:
 
 
 @cli.command()
-@click.option("--assignee", help="Whose tasks to run.")
-@click.option("--concurrency", type=click.IntRange(1, 500))
+@click.option("--assignee", help="Whose tasks to run; without it the setting's.")
+@click.option("--concurrency", type=click.IntRange(1, 500), help="Tasks at once.")
 @click.option("--batch", type=click.IntRange(1, 1000), help="Tasks per slot settled with one commit.")
 @click.option("--handlers", "modules", multiple=True, metavar="MODULE", help="Modules with @handler functions.")
-@click.option("--once", is_flag=True, default=None, help="End when nothing is ready.")
+@click.option("--once", is_flag=True, default=None, help="End when nothing is ready.", show_default=False)
 @click.option("--worker-id", type=click.UUID, help="Default: a new one.")
 @click.pass_obj
 def run(settings: Settings, /, *, modules: tuple[str, ...], **given: Any) -> int:
@@ -94,29 +94,28 @@ def run(settings: Settings, /, *, modules: tuple[str, ...], **given: Any) -> int
         return worker.run()
 
 
-def _at(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1.0)
+    try:
+        return float(number) * unit
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 5m, 2h, 1d") from error
+
+
+def _at(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
     if value.startswith("+"):
-        return datetime.now(timezone.utc) + timedelta(seconds=_seconds(value[1:]))
+        return datetime.now(timezone.utc) + timedelta(seconds=_seconds(context, option, value[1:]))
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:
         raise click.BadParameter("use ISO 8601 or +30s, +5m, +2h, +1d") from error
 
 
-def _seconds(text: str) -> float:
-    unit = UNITS.get(text[-1:], 0.0)
-    number = text[:-1] if unit else text
-    try:
-        return float(number) * (unit or 1.0)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a duration such as 30s, 5m, 2h, 1d") from error
-
-
 @cli.command()
 @click.argument("kind")
-@click.option("--assignee", help="Who is to run it.")
+@click.option("--assignee", help="Who is to run it; without it the setting's.")
 @click.option("--payload", default="{}", help="JSON; - reads standard input.")
 @click.option("--dedupe", help="An open task with this key is returned instead of a new one.")
 @click.option("--group", help="Tasks of a group run one at a time, oldest first.")
@@ -144,32 +143,37 @@ def enqueue(settings: Settings, /, kind: str, assignee: str | None, payload: str
 @click.option("--watch", type=click.FloatRange(0.2), help="Refresh every so many seconds.")
 @click.pass_obj
 def status(settings: Settings, *, as_json: bool, watch: float | None) -> int:
-    """Show tasks by state, the oldest due, lease lag, workers and last failures."""
+    """Show ages, tasks by state, workers, last failures."""
     with _store(settings) as store:
         if as_json:
             click.echo(json.dumps(asdict(inspect.status(store)), default=str))
-            return 0
-        with Live(views.status(inspect.status(store))) as live:
-            while watch is not None:
-                time.sleep(watch)
-                live.update(views.status(inspect.status(store)))
+        elif watch is None:
+            Console().print(views.status(inspect.status(store)))
+        else:
+            with Live(views.status(inspect.status(store))) as live:
+                while True:
+                    time.sleep(watch)
+                    live.update(views.status(inspect.status(store)))
     return 0
 
 
 @cli.command(name="reset-stuck")
 @click.option("--worker", type=click.UUID, help="Only this worker's tasks.")
-@click.option("--older-than", default="0s", help="Only tasks started so long ago, such as 10m.")
+@click.option("--older-than", callback=_seconds, default="0s", help="Only tasks started so long ago, such as 10m.")
 @click.option("--dry-run", is_flag=True)
 @click.option("--force", multiple=True, type=int, metavar="ID", help="Take this running task from its owner.")
 @click.pass_obj
 def reset_stuck(
-    settings: Settings, *, worker: UUID | None, older_than: str, dry_run: bool, force: tuple[int, ...]
+    settings: Settings, *, worker: UUID | None, older_than: float, dry_run: bool, force: tuple[int, ...]
 ) -> int:
-    """Hand back tasks whose lease has ended or whose worker is dead; never a living worker's."""
+    """Hand back tasks whose lease or worker is gone.
+
+    Never a living worker's, unless forced.
+    """
     if force and not dry_run:
         return _move(settings, force, "forced", "handed back", "is not running")
     with _store(settings) as store:
-        found = queue.rescue(store, settings, worker=worker, older=_seconds(older_than), dry=dry_run)
+        found = queue.rescue(store, settings, worker=worker, older=older_than, dry=dry_run)
     for task_id, state in found:
         click.echo(f"{task_id} {state}")
     click.echo(f"{len(found)} stuck tasks {'found' if dry_run else 'reset'}", err=True)
@@ -207,7 +211,10 @@ def cancel(settings: Settings, ids: tuple[int, ...]) -> int:
 @click.argument("max_running", type=click.IntRange(0))
 @click.pass_obj
 def limit(settings: Settings, assignee: str, max_running: int) -> int:
-    """Limit how many tasks of ASSIGNEE run at once, over all workers and hosts."""
+    """Limit how many tasks of ASSIGNEE run at once.
+
+    The limit holds over all workers and hosts.
+    """
     with _store(settings) as store:
         queue.set_limit(store, assignee, max_running)
     return 0
@@ -223,20 +230,25 @@ def history(settings: Settings, task_id: int, *, as_json: bool) -> int:
         events = inspect.history(store, task_id)
     if as_json:
         click.echo(json.dumps(events, default=str))
-    else:
+    elif events:
         Console().print(views.history(events))
+    else:
+        click.echo(f"task {task_id} has no history", err=True)
     return 0 if events else 1
 
 
 @cli.command()
 @click.option("--assignee")
-@click.option("--max-due", default="60s", help="How long a task may be due before that is a problem.")
+@click.option("--max-due", callback=_seconds, default="60s", help="How long a task may be due.")
 @click.pass_obj
-def health(settings: Settings, *, assignee: str | None, max_due: str) -> int:
-    """Judge the executor: exit code 0 healthy, 1 degraded, 2 down; one line, then JSON."""
+def health(settings: Settings, *, assignee: str | None, max_due: float) -> int:
+    """Judge the executor: one line, then JSON.
+
+    Exit code 0 healthy, 1 degraded, 2 down.
+    """
     try:
         with _store(settings) as store:
-            found = inspect.health(store, assignee=assignee, max_due=_seconds(max_due))
+            found = inspect.health(store, assignee=assignee, max_due=max_due)
     except EmbeddedError as error:
         found = inspect.Health(2, (str(error),))
     click.echo(f"{found.word}: {'; '.join(found.reasons) or 'all good'}")
@@ -264,7 +276,7 @@ def migrate(settings: Settings, *, check: bool) -> int:
 @click.option("--tasks", type=click.IntRange(1), default=1000)
 @click.option("--seed", type=int, default=0)
 def demo(*, faults: bool, tasks: int, seed: int) -> int:
-    """Run tasks on a private, throw-away server and prove the invariants."""
+    """Prove the invariants on a private, throw-away server."""
     return demonstration.run(tasks=tasks, faults=faults, seed=seed, say=click.echo)
 
 

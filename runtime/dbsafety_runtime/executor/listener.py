@@ -29,15 +29,17 @@ class Wake:
 
     def __init__(self) -> None:
         self._flag = False
+        self._lock = threading.RLock()  # a signal handler may come in between
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
 
     def set(self) -> None:
         """Wake the waiter, or the next one."""
-        if not self._flag:
-            self._flag = True
-            os.write(self._writer, b"!")
+        with self._lock:
+            if not self._flag:
+                self._flag = True
+                os.write(self._writer, b"!")
 
     def take(self) -> bool:
         """Say whether it was set, and clear it."""
@@ -60,10 +62,11 @@ class Wake:
         return socket in readable
 
     def close(self) -> None:
-        """Close the pipe."""
-        self._flag = True
-        os.close(self._reader)
-        os.close(self._writer)
+        """Close the pipe; later calls of `set` do nothing."""
+        with self._lock:
+            self._flag = True
+            os.close(self._reader)
+            os.close(self._writer)
 
 
 class Listener(threading.Thread):

@@ -57,7 +57,12 @@ def enqueue(
         "kind": kind, "assignee": assignee, "payload": text, "priority": priority, "at": at, "dedupe": dedupe,
         "group": group, "max_attempts": max_attempts, "deadline": deadline,
     }  # fmt: skip
-    task_id, new = tx.execute(sql.ENQUEUE, values)[0]
+    try:
+        ((task_id, new),) = tx.execute(sql.ENQUEUE, values)
+    except Rejected as fault:
+        if fault.code == "22P05":  # untranslatable_character
+            raise Rejected("the payload holds a NUL character, which PostgreSQL cannot store", fault.code) from fault
+        raise
     return int(task_id), bool(new)
 
 
@@ -140,17 +145,14 @@ class TaskQueue(MemoryStore):
     ) -> Turn:
         """The statements of `settle`, in the caller's unit of work."""
         rows: list[Row] = []
+        left, durable = outcomes, bool(outcomes)
         if n:
             reach("before_claim")
         if limited and n:
             if outcomes:
-                rows = self._call(tx, outcomes, 0, solo)
-            limit = tx.execute(sql.LOCK_LIMIT, (self.assignee,))
-            if limit:
-                n = max(0, min(n, limit[0][0] - tx.execute(sql.COUNT_RUNNING, (self.assignee,))[0][0]))
-            rows += self._call(tx, (), n, solo, durable=bool(outcomes))
-        else:
-            rows = self._call(tx, outcomes, n, solo, durable=bool(outcomes))
+                rows, left = self._call(tx, outcomes, 0, solo), ()
+            n = self._within_limit(tx, n)
+        rows += self._call(tx, left, n, solo, durable=durable)
         claimed = sorted(
             (Task(*row[3:]) for row in rows if row[1]), key=lambda task: (-task.priority, task.run_at, task.task_id)
         )
@@ -162,6 +164,12 @@ class TaskQueue(MemoryStore):
         if outcomes:
             reach("before_settle_commit")
         return Turn(statuses, refused, tuple(claimed))
+
+    def _within_limit(self, tx: Transaction, n: int) -> int:
+        """How many of `n` tasks the assignee's limit leaves room for; the limit stays locked until the end of `tx`."""
+        limit = tx.execute(sql.LOCK_LIMIT, (self.assignee,))
+        running = tx.execute(sql.COUNT_RUNNING, (self.assignee,)) if limit else []
+        return max(0, min(n, limit[0][0] - running[0][0])) if limit else n
 
     def _call(
         self, tx: Transaction, outcomes: Sequence[Outcome], n: int, solo: bool, *, durable: bool = True

@@ -47,7 +47,7 @@ class Slots:
         self._running: dict[int, tuple[Context, float]] = {}
         self._done: list[Outcome] = []
         self._held: dict[int, int] = {}
-        self._abandoned = 0
+        self.abandoned = 0  # threads stuck in handlers past their deadline
         self._closed = threading.Event()
         for _ in range(options.concurrency):
             self._spawn()
@@ -81,11 +81,6 @@ class Slots:
         """How many attempts this worker holds."""
         return len(self._held)
 
-    @property
-    def abandoned(self) -> int:
-        """How many threads are stuck in handlers past their deadline."""
-        return self._abandoned
-
     def ready(self) -> bool:
         """Whether outcomes wait and it is time to settle them: enough of them, or nothing else going on."""
         return len(self._done) >= self._batch or (bool(self._done) and not self._waiting and not self._running)
@@ -103,11 +98,11 @@ class Slots:
     def lose(self, ids: tuple[int, ...]) -> None:
         """Cancel attempts that belong to another worker now."""
         with self._changed:
+            self._waiting = deque(task for task in self._waiting if task.task_id not in ids)
             for task_id in ids:
                 if task_id in self._running:
                     self._running[task_id][0].cancel("lease lost")
-                self._waiting = deque(task for task in self._waiting if task.task_id not in ids)
-                if task_id not in self._running:
+                else:
                     self._held.pop(task_id, None)
 
     def _work(self) -> None:
@@ -119,7 +114,7 @@ class Slots:
             outcome = attempt(self._handlers, context)
             with self._changed:
                 if self._running.get(task.task_id, (None,))[0] is not context:
-                    self._abandoned -= 1
+                    self.abandoned -= 1
                     return  # abandoned meanwhile: another thread has this slot, the outcome is decided
                 del self._running[task.task_id]
                 if outcome is None:
@@ -168,7 +163,7 @@ class Slots:
         task = context.task
         LOG.error("handler hangs, slot abandoned", task_id=task.task_id, attempt=task.attempt, kind=task.kind)
         del self._running[task.task_id]
-        self._abandoned += 1
+        self.abandoned += 1
         error = DeadlineExceeded(f"no end within {task.deadline:g} s, and no reaction to the cancel flag")
         self._done.append(Outcome(task, "retry", error_detail(error)))
         self._spawn()
@@ -196,7 +191,7 @@ class Slots:
         """Give back what still runs; the process is about to end, and with it the handlers."""
         with self._changed:
             self._done.extend(Outcome(context.task, "handback") for context, _ in self._running.values())
-            self._abandoned += len(self._running)
+            self.abandoned += len(self._running)
             self._running.clear()
 
     @property

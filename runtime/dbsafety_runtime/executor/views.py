@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from dbsafety_runtime.executor.inspect import Status
@@ -19,7 +20,7 @@ def _age(seconds: float | None) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*(Column(name, overflow="fold") for name in columns), title=title, title_justify="left")
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)[:200]) for cell in row))
     return table
@@ -42,8 +43,10 @@ def status(seen: Status) -> RenderableType:
 
 def history(events: Sequence[Mapping[str, object]]) -> RenderableType:
     """A task's events in order."""
-    return _table("history", HISTORY, ([*map(event.get, HISTORY[:-1]), _shown(event["detail"])] for event in events))
+    return _table("history", HISTORY, (map(_shown, map(event.get, HISTORY)) for event in events))
 
 
-def _shown(detail: object) -> object:
-    return f"{detail['class']}: {detail['message']}" if isinstance(detail, dict) and "class" in detail else detail
+def _shown(cell: object) -> object:
+    if isinstance(cell, datetime):
+        return cell.isoformat(" ", "milliseconds")
+    return f"{cell['class']}: {cell['message']}" if isinstance(cell, dict) and "class" in cell else cell

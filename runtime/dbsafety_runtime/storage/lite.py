@@ -85,10 +85,13 @@ class LiteStore:
         self._bell, self._awaited, self._closing = threading.Event(), 1, False
         self._local = threading.local()
         create(path)
-        self._retried(lambda: self._prepare(schema))
         self._turnstile = Turnstile(path)
         self._thread = threading.Thread(target=self._run, name=f"writer-{path.stem}", daemon=True)
         self._thread.start()
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self._retried(lambda: self._prepare(schema))
+            failed.pop_all()
 
     def _retried(self, work: Callable[[], T]) -> T:
         limit = time.monotonic() + self._patience
@@ -116,17 +119,10 @@ class LiteStore:
 
     def _prepare(self, schema: Schema) -> None:
         """Check the file and bring its schema up to date; safe when several processes start at once."""
-        with closing(self._connect(readonly=False)) as conn:
-            tx = LiteTx(conn)
-            (damage,) = tx.execute("PRAGMA quick_check(1)")[0]
-            if damage != "ok":
-                raise StorageBug(f"{self.path} is damaged: {damage}")
-            tx.execute("BEGIN IMMEDIATE")
-            try:
-                self._migrate(tx, schema)
-                tx.execute("COMMIT")
-            finally:
-                abandon(conn)
+        ((damage,),) = self.rows("PRAGMA quick_check(1)")
+        if damage != "ok":
+            raise StorageBug(f"{self.path} is damaged: {damage}")
+        self.write(lambda tx: self._migrate(tx, schema))
 
     def _migrate(self, tx: LiteTx, schema: Schema) -> None:
         migrations = known(f"lite/{schema}")

@@ -97,4 +97,10 @@ PAIRS = (
             Call("put", "order(conn)", "then: []", breaks=("DROP TABLE line",), then="stored('SELECT id FROM orders')"),
         ),
     ),
+    Pair(
+        "fix_own_savepoint",
+        "psycopg2",
+        ("CREATE TABLE item (name text PRIMARY KEY)",),
+        (Call("store", "store(conn, 'a')", "InFailedSqlTransaction", breaks=("INSERT INTO item VALUES ('a')",)),),
+    ),
 )
