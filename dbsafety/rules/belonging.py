@@ -178,9 +178,16 @@ def _is_written_by_others(view: FunctionView, key: Key) -> bool:
         if other.info is view.info:
             continue
         ops = list(other.ops(key))
-        if any(_writes(call, op) for call, op in ops) and not any(op.effect in _ENDS for _, op in ops):
+        ends = any(op.effect in _ENDS for _, op in ops) or _ends_by_block(other, key)
+        if not ends and any(_writes(call, op) for call, op in ops):
             return True
     return False
+
+
+def _ends_by_block(view: FunctionView, key: Key) -> bool:
+    """Whether the function does its work in a `with` block of the connection that commits it."""
+    blocks = (block for item in view.frame.items() for block in view.frame.blocks(item) if key in block.keys)
+    return any(block.with_spec is not None and block.with_spec.success is Effect.COMMIT for block in blocks)
 
 
 def _is_committed(view: FunctionView, key: Key) -> bool:

@@ -42,7 +42,12 @@ _LOCKED_BY_NOBODY = frozenset({Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY})
 
 
 def place_of(view: FunctionView, call: ast.Call) -> Place:
-    """What the first argument of an opening call says about the database, or of those of the function it calls."""
+    """What the first argument of an opening call says about the database, or of those of the function it calls; of a
+    server's nothing, whatever it is named.
+    """
+    opened = [op.spec for op in view.frame.call(call).ops if op.opens]
+    if opened and not any(spec.keeps_lock for spec in opened):
+        return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
     if view.constructor(call) is None:
         places = _places_inside(view, call)
         if len(places) == 1:

@@ -261,7 +261,14 @@ def _born_here(resolver: Evaluator, call: ast.Call, scope: Scope, made: Handle) 
     if made.key.persistent:
         return any(isinstance(c, Function) and _returns_fresh(resolver, c) for c in callees) and made.key.kind == "attr"
     own = made.key.kind == "site" or (made.key.kind == "local" and made.key.owner == f"{scope.module}:{scope.qualname}")
-    return own and any(isinstance(c, Function) for c in callees)
+    return own and any(isinstance(c, Function) for c in (*callees, *_begun(resolver, call, scope, callees)))
+
+
+def _begun(resolver: Evaluator, call: ast.Call, scope: Scope, callees: frozenset[Value]) -> frozenset[Value]:
+    """The generator that `next(...)` begins, if its argument makes one: `db = next(get_db())`."""
+    if External("next") not in callees or not call.args or not isinstance(call.args[0], ast.Call):
+        return frozenset()
+    return resolver.evaluate(call.args[0].func, scope)
 
 
 def _returns_fresh(resolver: Evaluator, function: Function) -> bool:

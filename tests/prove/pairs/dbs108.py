@@ -29,6 +29,9 @@ PAIRS = (
         "fix_of_callers",
         "sqlite3",
         ("CREATE TABLE item (n UNIQUE)", "CREATE TABLE line (n)", "CREATE TABLE log (text)"),
-        (Call("add_alone", "add_alone(conn, 1)", LOCKED, breaks=("INSERT INTO item VALUES (1)",)),),
+        (
+            Call("add_alone", "add_alone(conn, 1)", LOCKED, breaks=("INSERT INTO item VALUES (1)",)),
+            Call("Store.put", "keep(Store(address)).put(1)", LOCKED, breaks=("INSERT INTO item VALUES (1)",)),
+        ),
     ),
 )
