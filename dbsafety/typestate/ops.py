@@ -94,7 +94,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
     """What `call` does, told from the tables and from what its parts may be."""
     ops: list[Op] = []
     targets: dict[str, Function] = {}
-    known = False
+    known = abstract = False
     exits = aborts = False
     func, place = _unaliased(call.func, scope)
     if isinstance(func, ast.Attribute):
@@ -110,6 +110,8 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
                 exits = exits or dotted in _EXITS
                 aborts = aborts or dotted in _ABORTS
                 ops.extend(_function_ops(resolver, call, scope, dotted))
+            case Function() if callee.info.is_abstract:
+                abstract = True
             case Function() if not is_generator_manager(resolver, callee.info):
                 targets[callee.info.module.path + callee.info.qualname] = callee
             case Class(info=info):
@@ -126,7 +128,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         passed=tuple(_passed(resolver, call, scope)),
         exits=exits,
         aborts=aborts,
-        unknown=not known or (not ops and not targets and _is_unknown(callees)),
+        unknown=not known or (not ops and not targets and (abstract or _is_unknown(callees))),
         may_end=any(word in name.lower() for word in _ENDING_WORDS),
         may_switch="autocommit" in name.lower() or "isolation" in name.lower(),
         owner=_unknown_owner(resolver, func, scope) if not known else None,
