@@ -88,6 +88,11 @@ class Scope:
         return scope
 
 
+def _is_bare_constant(node: ast.stmt) -> bool:
+    """A docstring or an ellipsis."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
 @dataclass(slots=True, eq=False)
 class FunctionInfo:
     """A function, method, lambda, or the module body itself.
@@ -120,6 +125,18 @@ class FunctionInfo:
     def decorators(self) -> list[ast.expr]:
         """The decorators, outermost first."""
         return self.node.decorator_list if isinstance(self.node, (ast.FunctionDef, ast.AsyncFunctionDef)) else []
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether it is a method that another class is to fill in: marked so, or nothing but `NotImplementedError`."""
+        if self.cls is None or not isinstance(self.node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return False
+        body = [node for node in self.node.body if not _is_bare_constant(node) and not isinstance(node, ast.Pass)]
+        if not body:
+            return any(ast.unparse(one).rpartition(".")[2] == "abstractmethod" for one in self.node.decorator_list)
+        raised = body[0].exc if isinstance(body[0], ast.Raise) else None
+        made = raised.func if isinstance(raised, ast.Call) else raised
+        return isinstance(made, ast.Name) and made.id == "NotImplementedError"
 
     @property
     def self_name(self) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 from dbsafety.drivers.spec import HandleKind
 from dbsafety.flow.graph import EdgeKind, StepKind
+from dbsafety.model.finding import Confidence
 from dbsafety.rules.awaits import awaited
-from dbsafety.rules.sending import Sent
+from dbsafety.rules.sending import Sent, sent_by
 from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.ops import CallFacts
 from dbsafety.typestate.values import handles
 
 _Node = TypeVar("_Node", bound=ast.AST)
@@ -80,6 +82,40 @@ class _Walk:
                 if following not in seen and following.step != start.index:
                     seen.add(following)
                     queue.append(following)
+
+    def answers(self) -> bool:
+        """Whether what the function returns is false where no row was found, and true or a row where one was."""
+        place = _Place(-1, frozenset(), frozenset(), live=True, test=-1)
+        for _ in range(2):  # names may be bound from names
+            for node in _nodes(self.view.info.node, ast.stmt):
+                place = self._bound(node, place)
+            place = place._replace(live=True)
+        told = [self._tells(statement, place) for statement in self.view.info.returns]
+        return None not in told and True in told
+
+    def _tells(self, statement: ast.Return, place: _Place) -> bool | None:
+        """True when the statement gives a row or says that there is one, False when it says nothing, None when it says
+        the reverse.
+        """
+        match statement.value:
+            case None | ast.Constant(value=None | False):
+                return None if self._said_around(statement, place) is False else False
+            case ast.Constant(value=True):
+                return True if self._said_around(statement, place) is False else None
+            case ast.IfExp(test=test, orelse=ast.Constant(value=None | False)):
+                return True if self._absent_when(test, place) is False else None
+            case value:
+                return True if self._absent_when(value, place) is False else None
+
+    def _said_around(self, statement: ast.Return, place: _Place) -> bool | None:
+        """What the innermost `if` around the statement has found: True that there is no row, False that there is."""
+        inner: ast.AST = statement
+        for outer in self.view.around(statement):
+            if isinstance(outer, ast.If):
+                said = self._absent_when(outer.test, place)
+                return said if said is None or inner in outer.body else not said
+            inner = outer
+        return None
 
     def _following(self, place: _Place) -> Iterator[_Place]:
         step = self.steps[place.step]
@@ -190,3 +226,15 @@ def says_none(operator: ast.cmpop, right: ast.expr) -> bool | None:
 
 def _nodes(node: ast.AST, kind: type[_Node]) -> Iterable[_Node]:
     return (part for part in ast.walk(node) if isinstance(part, kind))
+
+
+def looked_up_by(view: FunctionView, call: ast.Call, facts: CallFacts) -> Sent | None:
+    """The SELECT of a project function that sends nothing else and whose answer is false where no row was found."""
+    if len(facts.targets) != 1:
+        return None
+    helper = FunctionView(view.module, facts.targets[0].info)
+    sent = [one for inner, told in helper.calls() if (one := sent_by(helper, inner, told)) is not None]
+    select = sent[0] if len(sent) == 1 else None
+    if select is None or helper.info.yields or not _Walk(helper, select, {}).answers():
+        return None
+    return replace(select, call=call, cursor="", confidence=select.confidence.at_most(Confidence.MEDIUM))

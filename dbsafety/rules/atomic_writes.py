@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from dbsafety.drivers.spec import DriverSpec
+from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.flow.graph import Step, StepKind
 from dbsafety.rules.atomic import blocks
 from dbsafety.rules.view import FunctionView
-from dbsafety.typestate.values import externals
+from dbsafety.typestate.values import externals, handles
 
 _OF_TEXT = frozenset({"execute", "executemany"})
 _OF_ONE = frozenset({"acreate", "adelete", "asave", "create", "delete", "save"})
@@ -35,6 +35,33 @@ def is_write(view: FunctionView, call: ast.Call, spec: DriverSpec) -> bool:
     known = [value.dotted.split(".") for value in externals(view.resolver.evaluate(receiver, view.scope))]
     own = {root.partition(".")[0] for root in spec.roots}
     return not any(parts[0] in own and _MODELS.isdisjoint(parts) for parts in known)
+
+
+def only_writes(view: FunctionView, attempt: ast.Try, spec: DriverSpec) -> bool:
+    """Whether each statement of the body is a write, so that whatever its handlers are meant for, they are meant for
+    the errors of the database too.
+    """
+    body = attempt.body
+    while len(body) == 1 and isinstance(body[0], ast.With) and all(_opens_cursor(view, i) for i in body[0].items):
+        body = body[0].body
+    return all(_is_written(view, statement, spec) for statement in body)
+
+
+def _opens_cursor(view: FunctionView, item: ast.withitem) -> bool:
+    made = handles(view.resolver.evaluate(item.context_expr, view.scope))
+    return bool(made) and all(handle.kind is HandleKind.CURSOR for handle in made)
+
+
+def _is_written(view: FunctionView, statement: ast.stmt, spec: DriverSpec) -> bool:
+    match statement:
+        case (
+            ast.Expr(value=ast.Call() as call)
+            | ast.Assign(value=ast.Call() as call)
+            | ast.AnnAssign(value=ast.Call() as call)
+            | ast.Return(value=ast.Call() as call)
+        ):
+            return is_write(view, call, spec)
+    return False
 
 
 def written_before(

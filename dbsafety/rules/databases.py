@@ -42,7 +42,12 @@ _LOCKED_BY_NOBODY = frozenset({Place.MEMORY, Place.IMMUTABLE, Place.READ_ONLY})
 
 
 def place_of(view: FunctionView, call: ast.Call) -> Place:
-    """What the first argument of an opening call says about the database, or of those of the function it calls."""
+    """What the first argument of an opening call says about the database, or of those of the function it calls; of a
+    server's nothing, whatever it is named.
+    """
+    opened = [op.spec for op in view.frame.call(call).ops if op.opens]
+    if opened and not any(spec.keeps_lock for spec in opened):
+        return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
     if view.constructor(call) is None:
         places = _places_inside(view, call)
         if len(places) == 1:
@@ -52,19 +57,23 @@ def place_of(view: FunctionView, call: ast.Call) -> Place:
     argument = next((k.value for k in call.keywords if k.arg == "database"), call.args[0] if call.args else None)
     text = _said_by_test(view, call, argument) if argument is not None else None
     text = text if text is not None else text_of(argument, view.scope)
-    if text is not None:
-        lowered = text.lower()
-        if lowered in (":memory:", "") or lowered.startswith("file::memory:") or "mode=memory" in lowered:
-            return Place.MEMORY
-        if "immutable=1" in lowered:
-            return Place.IMMUTABLE
-        if "mode=ro" in lowered:
-            return Place.READ_ONLY
+    told = _told_by(text.lower()) if text is not None else None
+    if told is not None:
+        return told
     if argument is not None and _reads_in_each_turn(view, argument):
         return Place.READ_ONLY
     if argument is not None and _is_temporary(view, argument):
         return Place.TEMPORARY
     return Place.SHARED if is_concurrent(view.module) else Place.UNKNOWN
+
+
+def _told_by(text: str) -> Place | None:
+    """What a path or URI in small letters says."""
+    if text in (":memory:", "") or text.startswith("file::memory:") or "mode=memory" in text:
+        return Place.MEMORY
+    if "immutable=1" in text:
+        return Place.IMMUTABLE
+    return Place.READ_ONLY if "mode=ro" in text else None
 
 
 def _reads_in_each_turn(view: FunctionView, argument: ast.expr) -> bool:

@@ -41,7 +41,7 @@ def load(conn: psycopg2.extensions.connection, rows: list[tuple[int, str]]) -> N
 Unsafe: where rows from before the `try` wait for the same commit, its body gets a savepoint: a nested `transaction()`
 where the driver has one, else `SAVEPOINT`, `ROLLBACK TO SAVEPOINT` first in the handler and `RELEASE SAVEPOINT` in
 `else`. Where nothing else would be kept, the commit right behind the `try` moves to its `else`, and the handler rolls
-back first. There is no fix where the body itself ends a transaction.
+back first. There is no fix where the body itself ends a transaction, or hands the connection to code that may.
 
 On SQLite there is none either where such rows may wait or may not (without a transaction, `SAVEPOINT` would begin one
 and `RELEASE SAVEPOINT` commit it), where a loop in the `try` writes, so that the turns that went well would go with the

@@ -3,7 +3,8 @@
 ## What it finds
 An `except` clause that names a database error of Django (`IntegrityError`, `DatabaseError` ...) and ends it, directly
 inside `with transaction.atomic():` or in a function decorated with it, around a call that sends statements: `save()`,
-`create()`, `delete()`, `bulk_create()`, `cursor.execute()`.
+`create()`, `delete()`, `bulk_create()`, `cursor.execute()`. A clause for `Exception` counts as well where the `try`
+holds nothing but such writes.
 
 It is quiet when the risky part stands in an inner `atomic()`, when the `try` is outside the block, when the handler
 raises, and when the code works with `set_rollback()` or with savepoints of its own.
@@ -48,8 +49,8 @@ what was written in the `try` is undone. Whether the error should leave the oute
 None where the block is kept in a variable or made by a function of your own.
 
 ## Limits
-A handler for `Exception` is not reported, since what it is meant for cannot be told. What a called function sends is
-not looked at, nor are transactions that the framework opens by itself (`ATOMIC_REQUESTS`).
+A handler for `Exception` around anything else is not reported, since what it is meant for cannot be told. What a
+called function sends is not looked at, nor are transactions that the framework opens by itself (`ATOMIC_REQUESTS`).
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, WrapBody
 from dbsafety.model.span import Span
 from dbsafety.rules.atomic import block_around, caught, inner_block, leaves_otherwise, sent
-from dbsafety.rules.handlers import reraises
+from dbsafety.rules.atomic_writes import only_writes
+from dbsafety.rules.handlers import is_broad, reraises
 from dbsafety.rules.rule import Rule
 from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
@@ -83,7 +85,7 @@ def check(view: FunctionView) -> Iterator[Finding]:
     """A finding for each such handler."""
     for attempt in view.info.tries:
         for handler in attempt.handlers:
-            spec = caught(view, handler, RULE.code)
+            spec = caught(view, handler, RULE.code) or _caught_by_all(view, attempt, handler)
             if spec is None or reraises(handler) or leaves_otherwise(view, attempt, handler):
                 continue
             block = block_around(view, attempt, spec)
@@ -110,6 +112,17 @@ def check(view: FunctionView) -> Iterator[Finding]:
                 fix_refusal=refusal,
                 scope=view.name,
             )
+
+
+def _caught_by_all(view: FunctionView, attempt: ast.Try, handler: ast.ExceptHandler) -> DriverSpec | None:
+    """The table whose errors a clause for everything gets: of a body that does nothing but write, no clause before."""
+    if not (is_broad(handler, view) or (handler.type is not None and view.is_external(handler.type, "Exception"))):
+        return None
+    before = attempt.handlers[: attempt.handlers.index(handler)]
+    if any(caught(view, other, RULE.code) is not None for other in before):
+        return None
+    kin = (spec for spec in view.resolver.table.drivers if spec.family == RULE.code)
+    return next((spec for spec in kin if only_writes(view, attempt, spec)), None)
 
 
 def _plan(view: FunctionView, attempt: ast.Try, block: ast.expr, spec: DriverSpec) -> tuple[FixPlan | None, str]:

@@ -2,7 +2,7 @@
 
 ## What it finds
 A SELECT with a WHERE whose empty result leads to an INSERT into the same table, also when the SQL is kept in variables
-or attributes, or sent by a function of the project that is handed the text.
+or attributes, sent by a function of the project that is handed the text, or by one that tells whether there is a row.
 
 It is quiet when the INSERT has a conflict clause or asks again itself (`INSERT ... SELECT ... WHERE NOT EXISTS`), when
 an error for a duplicate is handled here or by the callers in this file, after `BEGIN IMMEDIATE`, `FOR UPDATE`, `LOCK`
@@ -66,8 +66,8 @@ None: `ON CONFLICT` needs a UNIQUE constraint, and without one the cure is a loc
 
 ## Limits
 Whether somebody else writes is not seen: test files, scripts that run and end, and SQLite files where the module runs
-no threads and serves nobody have low confidence, hence are not shown by default. Not seen are helpers that look for the
-row or insert it, INSERT behind an UPDATE that changed no row, ORM objects, and that FOR UPDATE locks no missing row.
+no threads and serves nobody have low confidence, hence are not shown by default. Not seen are helpers that insert the
+row, INSERT behind an UPDATE that changed no row, ORM objects, and that FOR UPDATE locks no missing row.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ from collections.abc import Iterator
 from dbsafety.facts.sql import Statement
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
-from dbsafety.rules.absence import Absence, absences
+from dbsafety.rules.absence import Absence, absences, looked_up_by
 from dbsafety.rules.databases import has_threads
 from dbsafety.rules.rivals import absorbs, has_one_actor, is_guarded, is_serializable
 from dbsafety.rules.rule import Rule
@@ -98,13 +98,13 @@ RULE = Rule(
 
 def check(view: FunctionView) -> Iterator[Finding]:
     """A finding at each INSERT that rests on a SELECT."""
-    if not view.info.calls:
-        return
-    sent = [found for call, facts in view.calls() if (found := sent_by(view, call, facts)) is not None]
+    told = list(view.calls())
+    sent = [found for call, facts in told if (found := sent_by(view, call, facts)) is not None]
     inserts = [(one, table) for one in sent if (table := _inserted(one)) is not None]
     if not inserts:
         return
     seen: set[int] = set()
+    sent += [found for call, facts in told if (found := looked_up_by(view, call, facts)) is not None]
     for select in sent:
         wanted = [one for one, table in inserts if _looks_for(select, table)]
         steps = {step.index: one for one in wanted if (step := view.step_of(one.call)) is not None}

@@ -14,8 +14,10 @@ from dbsafety.rules.awaits import awaited
 from dbsafety.rules.belonging import Before, before, is_handed_on, is_shared, writes_in_turns
 from dbsafety.rules.reach import is_awaited, reach
 from dbsafety.rules.rollback import clause_of, plan_rollback, rollback_code
-from dbsafety.rules.savepoints import divides, plan_by_text, plan_savepoint
+from dbsafety.rules.savepoints import DIVIDED, divides, plan_by_text, plan_savepoint
 from dbsafety.rules.view import FunctionView
+from dbsafety.typestate.automaton import Raised
+from dbsafety.typestate.catch import Match, clause_matches
 from dbsafety.typestate.report import End, Swallow, last_statement
 from dbsafety.typestate.values import Key
 
@@ -43,9 +45,19 @@ def plan_recommit(view: FunctionView, swallow: Swallow) -> tuple[FixPlan | None,
     kept, refusal = plan_savepoint(view, swallow, attempt) if swallow.spec.aborts else (None, "")
     if kept is not None and _may_keep(view, swallow, attempt):
         return kept, ""
+    if kept is None and refusal and _loses_more(view, swallow, attempt):
+        return None, refusal
     moved, reason = _into_else(view, swallow, attempt)
     plan = moved or kept
     return (plan, "") if plan is not None else (None, refusal or reason)
+
+
+def _loses_more(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> bool:
+    """Whether a rollback in the handlers takes rows that the database itself keeps: after an error of Python."""
+    if before(view, swallow.subject.handle, swallow.subject.key, attempt) is Before.NOTHING:
+        return False
+    kinds = (clause_matches(view.resolver, h.type, view.scope, swallow.spec, Raised.OTHER) for h in attempt.handlers)
+    return any(kind is not Match.NO for kind in kinds)
 
 
 def _kept_half(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[FixPlan | None, str]:
@@ -60,7 +72,7 @@ def _kept_half(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tuple[
     if before(view, swallow.subject.handle, key, attempt) is Before.MAYBE:
         return None, f"rows may wait for the commit before the `try` already, and {decision}"
     if divides(view, key, attempt.body):
-        return None, "the body of the `try` ends or divides a transaction itself"
+        return None, DIVIDED
     if not _is_divisible(view, key, attempt):
         return None, f"{server} undoes the statement that fails by itself, and {decision}"
     whole = [op for call, op in view.ops(key) if not isinstance(view.parents.get(id(call)), ast.Attribute)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TypeGuard
@@ -32,6 +33,7 @@ _DIVIDES = frozenset(
     {Effect.COMMIT, Effect.ROLLBACK, Effect.CLOSE, Effect.RELEASE, Effect.SCRIPT, Effect.BEGIN, Effect.AUTOCOMMIT}
 )
 _DIVIDING = frozenset({Verb.COMMIT, Verb.ROLLBACK, Verb.BEGIN, Verb.SAVEPOINT})
+DIVIDED = "the body of the `try` ends or divides a transaction itself, or hands the connection to code that may"
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _SENDING = frozenset({"execute", "executemany", "close"})
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
@@ -47,7 +49,7 @@ def plan_savepoint(view: FunctionView, swallow: Swallow, attempt: ast.Try) -> tu
     if any(op.opens for _, op in ops_in(view, key, attempt.body)):
         return None, "the connection is opened in the `try` itself"
     if divides(view, key, attempt.body):
-        return None, "the body of the `try` ends or divides a transaction itself"
+        return None, DIVIDED
     awaited = is_awaited(view, swallow)
     if awaited is None:
         return None, "whether statements must be awaited is not certain"
@@ -78,7 +80,7 @@ def plan_instead(
 ) -> tuple[FixPlan | None, str]:
     """The plan that lets the handlers roll back to a savepoint instead of all the way, or the reason for a refusal."""
     if divides(view, swallow.subject.key, attempt.body):
-        return None, "the body of the `try` ends or divides a transaction itself"
+        return None, DIVIDED
     outer = [view.parents.get(id(call)) for call in rollbacks]
     for call, parent in zip(rollbacks, outer, strict=True):
         whole = view.statement_of(call)
@@ -104,9 +106,20 @@ def divides(view: FunctionView, key: Key, body: Sequence[ast.stmt], depth: int =
         mine = [op for op in facts.ops if op.key == key]
         if any(op.effect in _DIVIDES or op.statement.verb in _DIVIDING for op in mine):
             return True
+        if not mine and not facts.targets and _hands_out(view, key, call):
+            return True
         if depth and any(_divided_by(view, target.info, depth - 1) for target in facts.targets):
             return True
     return False
+
+
+def _hands_out(view: FunctionView, key: Key, call: ast.Call) -> bool:
+    """Whether the connection itself goes to code that is not seen and may commit, as pandas' `to_sql` does."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    if name.startswith("read") or hasattr(builtins, name):
+        return False
+    values = (view.resolver.evaluate(part, view.scope) for part in (*call.args, *(k.value for k in call.keywords)))
+    return any(h.key == key and h.kind is HandleKind.CONNECTION for value in values for h in handles(value))
 
 
 def _divided_by(view: FunctionView, info: FunctionInfo, depth: int) -> bool:

@@ -94,7 +94,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
     """What `call` does, told from the tables and from what its parts may be."""
     ops: list[Op] = []
     targets: dict[str, Function] = {}
-    known = False
+    known = abstract = False
     exits = aborts = False
     func, place = _unaliased(call.func, scope)
     if isinstance(func, ast.Attribute):
@@ -110,6 +110,8 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
                 exits = exits or dotted in _EXITS
                 aborts = aborts or dotted in _ABORTS
                 ops.extend(_function_ops(resolver, call, scope, dotted))
+            case Function() if callee.info.is_abstract:
+                abstract = True
             case Function() if not is_generator_manager(resolver, callee.info):
                 targets[callee.info.module.path + callee.info.qualname] = callee
             case Class(info=info):
@@ -126,7 +128,7 @@ def call_facts(resolver: Evaluator, call: ast.Call, scope: Scope) -> CallFacts:
         passed=tuple(_passed(resolver, call, scope)),
         exits=exits,
         aborts=aborts,
-        unknown=not known or (not ops and not targets and _is_unknown(callees)),
+        unknown=not known or (not ops and not targets and (abstract or _is_unknown(callees))),
         may_end=any(word in name.lower() for word in _ENDING_WORDS),
         may_switch="autocommit" in name.lower() or "isolation" in name.lower(),
         owner=_unknown_owner(resolver, func, scope) if not known else None,
@@ -261,7 +263,14 @@ def _born_here(resolver: Evaluator, call: ast.Call, scope: Scope, made: Handle) 
     if made.key.persistent:
         return any(isinstance(c, Function) and _returns_fresh(resolver, c) for c in callees) and made.key.kind == "attr"
     own = made.key.kind == "site" or (made.key.kind == "local" and made.key.owner == f"{scope.module}:{scope.qualname}")
-    return own and any(isinstance(c, Function) for c in callees)
+    return own and any(isinstance(c, Function) for c in (*callees, *_begun(resolver, call, scope, callees)))
+
+
+def _begun(resolver: Evaluator, call: ast.Call, scope: Scope, callees: frozenset[Value]) -> frozenset[Value]:
+    """The generator that `next(...)` begins, if its argument makes one: `db = next(get_db())`."""
+    if External("next") not in callees or not call.args or not isinstance(call.args[0], ast.Call):
+        return frozenset()
+    return resolver.evaluate(call.args[0].func, scope)
 
 
 def _returns_fresh(resolver: Evaluator, function: Function) -> bool:

@@ -158,3 +158,34 @@ def test_a_global_bound_by_an_import_in_a_function() -> None:
 def test_a_global_that_nobody_binds() -> None:
     index = gather(ast.parse("def f():\n    global connect\n    connect('a')\n"), "a.py", "a")
     assert index.functions[1].scope.find("connect") is None
+
+
+def test_methods_that_another_class_fills_in() -> None:
+    index = index_of(
+        '''
+        class Base:
+            def raises(self):
+                """Later."""
+                raise NotImplementedError
+
+            def says_what(self):
+                raise NotImplementedError("later")
+
+            @abc.abstractmethod
+            def marked(self): ...
+
+            @abstractmethod
+            def has_a_body(self):
+                return 1
+
+            def empty(self):
+                pass
+
+            def other(self):
+                raise ValueError
+
+        def function():
+            raise NotImplementedError
+        '''
+    )
+    assert [f.qualname for f in index.functions if f.is_abstract] == ["Base.raises", "Base.says_what", "Base.marked"]
