@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import Effect, HandleKind
-from dbsafety.facts.scopes import Binding, BindKind
+from dbsafety.facts.scopes import Binding, BindKind, ModuleIndex
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence
 from dbsafety.rules.view import FunctionView, ModuleView
@@ -24,6 +24,7 @@ _OTHERS = frozenset(
         *("aiosqlite", "sqlite", "sqlite3", "cx_oracle", "oracle", "oracledb", "mssql", "pymssql", "pyodbc"),
     }
 )
+_MAKERS = frozenset({"create_engine", "create_async_engine"})
 _SQLITE = frozenset({"aiosqlite", "sqlite", "sqlite3"})
 _OF_POSTGRESQL = re.compile(
     r"\bpg_[a-z]\w*\s*\(|\bpg_(?:catalog|class|stat\w*|tables|type)\b|::(?:jsonb?|reg\w+|text|uuid)\b"
@@ -32,8 +33,11 @@ _OF_POSTGRESQL = re.compile(
 
 
 def goes_on_after_errors(module: ModuleView) -> bool:
-    """Whether all databases that the module speaks of go on in a transaction one of whose statements has failed."""
-    spoken = databases_of(module)
+    """Whether all databases that the module speaks of go on in a transaction one of whose statements has failed.
+
+    Where it speaks of none, those of the modules that it imports and that make the engines.
+    """
+    spoken = databases_of(module) or frozenset().union(*map(_spoken_in, _engine_makers(module)))
     return bool(spoken & _OTHERS) and not spoken & _POSTGRESQL
 
 
@@ -50,7 +54,23 @@ def speaks_of_postgresql(module: ModuleView) -> bool:
 
 def databases_of(module: ModuleView) -> frozenset[str]:
     """The databases, drivers and dialects that the module imports or names in a URL or in SQL, in lower case."""
-    index = module.index
+    return _spoken_in(module.index)
+
+
+def _engine_makers(module: ModuleView) -> Iterator[ModuleIndex]:
+    """The modules of the project that this one imports from and that call `create_engine`."""
+    own, seen = module.index, set[str]()
+    for binding in (b for found in own.scope.bindings.values() for b in found if b.kind is BindKind.IMPORT):
+        split = module.resolver.program.split(binding.dotted, own.path)
+        if split is None or split[0].path in seen or split[0] is own:
+            continue
+        seen.add(split[0].path)
+        calls = (call for function in split[0].functions for call in function.calls)
+        if any(ast.unparse(call.func).rpartition(".")[2] in _MAKERS for call in calls):
+            yield split[0]
+
+
+def _spoken_in(index: ModuleIndex) -> frozenset[str]:
     bound = (b.dotted for found in index.scope.bindings.values() for b in found if b.kind is BindKind.IMPORT)
     words = {part for dotted in (*bound, *index.imported) for part in dotted.lower().split(".")}
     for node in ast.walk(index.tree):
