@@ -22,7 +22,8 @@ def text_of(node: ast.expr | None, scope: Scope, depth: int = 0) -> str | None:
     """The text of `node`, None when nothing of it is known.
 
     Follows names to what they are bound to where they stand, attributes of `self`, `+`, `+=`, `%`, f-strings,
-    `str.format`, `join` of a written-out list, and wrappers such as `sql.SQL(...)`, whose identifiers it quotes.
+    `str.format`, `join` of a written-out list, `str()`, and wrappers such as `sql.SQL(...)`, whose identifiers it
+    quotes.
     """
     if node is None or depth > _DEPTH:
         return None
@@ -158,6 +159,8 @@ def _call(node: ast.Call, scope: Scope, depth: int) -> str | None:
             return ".".join(f'"{HOLE if part is None else part}"' for part in _texts(node.args, scope, depth))
         case ast.Attribute(attr="Literal" | "Placeholder") | ast.Name(id="Literal" | "Placeholder"):
             return "%s"
+        case ast.Name(id="str") if len(node.args) == 1 and not node.keywords:
+            return text_of(node.args[0], scope, depth + 1)
         case ast.Attribute(attr=name) | ast.Name(id=name) if name in _TRANSPARENT and node.args:
             return text_of(node.args[0], scope, depth + 1)
     return None

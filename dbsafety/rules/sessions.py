@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from dbsafety.drivers.spec import Effect, HandleKind
-from dbsafety.facts.scopes import Binding, BindKind, ModuleIndex
+from dbsafety.facts.scopes import Binding, BindKind, FunctionInfo, ModuleIndex
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence
 from dbsafety.rules.view import FunctionView, ModuleView
@@ -83,10 +83,38 @@ def _spoken_in(index: ModuleIndex) -> frozenset[str]:
 
 
 def handed_in(view: FunctionView, name: str) -> bool:
-    """Whether a framework makes the argument for the call and closes it afterwards (FastAPI's `Depends`)."""
+    """Whether somebody makes the argument for the call and closes it afterwards.
+
+    A framework does (FastAPI's `Depends`), or a decorator of the project that calls the function inside a `with` block.
+    """
+    if any(_lends(view, info, name) for info in _decorators(view)):
+        return True
     parts = [default_of(view.info, name), *(a.annotation for a in view.info.parameters if a.arg == name)]
     calls = (node for part in parts if part is not None for node in ast.walk(part) if isinstance(node, ast.Call))
     return any(ast.unparse(call.func).rpartition(".")[2] == "Depends" for call in calls)
+
+
+def _decorators(view: FunctionView) -> Iterator[FunctionInfo]:
+    """The functions of the project that decorate this one."""
+    outside = view.scope.parent or view.scope
+    for decorator in view.info.decorators:
+        yield from (v.info for v in view.resolver.evaluate(decorator, outside) if isinstance(v, Function))
+
+
+def _lends(view: FunctionView, decorator: FunctionInfo, name: str) -> bool:
+    """Whether the decorator passes what a `with` block binds for the parameter `name`."""
+    decorated = decorator.parameters[0].arg if decorator.parameters else ""
+    place = next((i for i, argument in enumerate(view.info.parameters) if argument.arg == name), -1)
+    for block in ast.walk(decorator.node):
+        if not isinstance(block, (ast.With, ast.AsyncWith)):
+            continue
+        bound = {item.optional_vars.id for item in block.items if isinstance(item.optional_vars, ast.Name)}
+        for call in (node for part in block.body for node in ast.walk(part) if isinstance(node, ast.Call)):
+            given = [*call.args[place : place + 1], *(k.value for k in call.keywords if k.arg == name)]
+            called = isinstance(call.func, ast.Name) and call.func.id == decorated
+            if called and place >= 0 and any(isinstance(node, ast.Name) and node.id in bound for node in given):
+                return True
+    return False
 
 
 def is_given(view: FunctionView, key: Key) -> bool:
