@@ -12,8 +12,8 @@ It is quiet when the session is rolled back, closed or removed on every such pat
 `begin_nested()` of its own, when `with Session(...)` around it ends, when the session dies with the function, and for a
 session that the framework, or a decorator of the project, hands in and takes back (`Depends`, for FastAPI), or that the
 framework removes when the request ends (`db.session` of Flask-SQLAlchemy), unless the function, or for Flask a caller
-in the module, uses it again. It is less sure where a transaction manager ends the session, at the end of the request or of
-its block (`zope.sqlalchemy`).
+in the module, uses it again. It is less sure where a transaction manager ends the session, at the end of the request or
+of its block (`zope.sqlalchemy`).
 
 ## Why it matters
 A session whose flush failed refuses everything until somebody rolls back: `PendingRollbackError: This Session's
