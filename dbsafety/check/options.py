@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dbsafety.config.settings import Settings
-from dbsafety.rules.view import Options
+from dbsafety.views.view import Options
 
 
 def rule_options(settings: Settings) -> Options:

@@ -18,10 +18,10 @@ from dbsafety.flow.draw import draw
 from dbsafety.model.faults import SourceFault, UsageFault
 from dbsafety.project.files import read
 from dbsafety.rules.run import deep_recursion, view_of
-from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.typestate import describe
 from dbsafety.typestate.reasons import receivers
 from dbsafety.typestate.relation import Subject
+from dbsafety.views.view import FunctionView, ModuleView
 
 _NOTHING = "  no connection and no receiver of a call is known here\n"
 _OTHER_SETTINGS = (

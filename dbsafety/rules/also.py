@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbsafety.model.finding import Step
-from dbsafety.rules.early import is_early
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, span_of
 from dbsafety.typestate.report import End, Swallow, last_statement
+from dbsafety.views.early import is_early
+from dbsafety.views.view import FunctionView
 
 
 def others(view: FunctionView, swallow: Swallow, told: End) -> Iterator[Step]:

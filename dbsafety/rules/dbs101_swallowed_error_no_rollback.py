@@ -76,13 +76,13 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.plans.rollback import first_end, plan_rollback
 from dbsafety.rules.also import others
-from dbsafety.rules.handlers import Verdict, verdict
-from dbsafety.rules.rollback import first_end, plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End
+from dbsafety.views.handlers import Verdict, verdict
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS101",

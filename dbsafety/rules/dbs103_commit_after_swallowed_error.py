@@ -59,13 +59,13 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
-from dbsafety.rules.databases import is_private
-from dbsafety.rules.handlers import Verdict, verdict
-from dbsafety.rules.recommit import plan_recommit
+from dbsafety.plans.recommit import plan_recommit
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.report import End, Swallow, last_statement
+from dbsafety.views.databases import is_private
+from dbsafety.views.handlers import Verdict, verdict
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS103",

@@ -60,14 +60,14 @@ from dbsafety.flow.graph import Step as FlowStep
 from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
-from dbsafety.rules.databases import is_private
-from dbsafety.rules.early import EarlyCommit, early_commits, owner_of
-from dbsafety.rules.elsewhere import plan_elsewhere
-from dbsafety.rules.handlers import Verdict, verdict
+from dbsafety.plans.elsewhere import plan_elsewhere
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.report import End, Swallow, last_statement
+from dbsafety.views.databases import is_private
+from dbsafety.views.early import EarlyCommit, early_commits, owner_of
+from dbsafety.views.handlers import Verdict, verdict
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS104",

@@ -52,11 +52,11 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.model.finding import Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetHandlerType
 from dbsafety.model.span import Span
-from dbsafety.rules.handlers import is_broad, reraises
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
 from dbsafety.typestate.ops import Op
+from dbsafety.views.handlers import is_broad, reraises
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS105",

@@ -58,10 +58,10 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, Guard, InsertBefore, Rewrite
 from dbsafety.model.span import Span
-from dbsafety.rules.boundness import Bound, Use, is_local, is_tested, unsafe_uses
-from dbsafety.rules.reach import may_prebind
+from dbsafety.plans.reach import may_prebind
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
+from dbsafety.views.boundness import Bound, Use, is_local, is_tested, unsafe_uses
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS106",

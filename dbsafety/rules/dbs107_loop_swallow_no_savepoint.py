@@ -60,16 +60,16 @@ from dbsafety.drivers.spec import Effect
 from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
+from dbsafety.plans.recommit import plan_rows
+from dbsafety.plans.savepoints import plan_instead
 from dbsafety.rules.also import others
-from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
-from dbsafety.rules.recommit import plan_rows
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.savepoints import plan_instead
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, witness
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.relation import Subject
 from dbsafety.typestate.report import End, Swallow
+from dbsafety.views.handlers import Verdict, enclosing_loop, verdict
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS107",

@@ -68,16 +68,16 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability
+from dbsafety.plans.rollback import plan_rollback
 from dbsafety.rules.also import others
-from dbsafety.rules.databases import is_private
-from dbsafety.rules.handlers import Verdict, enclosing_loop, verdict
-from dbsafety.rules.lifetimes import ends_with_its_block
-from dbsafety.rules.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.automaton import Tx
 from dbsafety.typestate.report import End, Swallow
+from dbsafety.views.databases import is_private
+from dbsafety.views.handlers import Verdict, enclosing_loop, verdict
+from dbsafety.views.lifetimes import ends_with_its_block
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS108",

@@ -53,9 +53,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.uncommitted import uncommitted_writes
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name
+from dbsafety.views.uncommitted import uncommitted_writes
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS109",

@@ -68,10 +68,10 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
-from dbsafety.rules.mistaken import Mistaken, mistaken_rollbacks
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, span_of
+from dbsafety.views.mistaken import Mistaken, mistaken_rollbacks
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS110",

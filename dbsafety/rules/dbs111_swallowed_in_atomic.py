@@ -62,12 +62,12 @@ from dbsafety.drivers.spec import DriverSpec
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, WrapBody
 from dbsafety.model.span import Span
-from dbsafety.rules.atomic import block_around, caught, inner_block, leaves_otherwise, sent
-from dbsafety.rules.atomic_writes import only_writes
-from dbsafety.rules.handlers import is_broad, reraises
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
+from dbsafety.views.atomic import block_around, caught, inner_block, leaves_otherwise, sent
+from dbsafety.views.atomic_writes import only_writes
+from dbsafety.views.handlers import is_broad, reraises
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS111",

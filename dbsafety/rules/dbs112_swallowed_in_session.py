@@ -80,14 +80,14 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
-from dbsafety.rules.foreign import Passed, passed_by
-from dbsafety.rules.handlers import Verdict, verdict
-from dbsafety.rules.rollback import plan_rollback
+from dbsafety.plans.rollback import plan_rollback
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sessions import by_statement, matters, sureness
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of, undoing, witness
 from dbsafety.typestate.report import End, Swallow, last_statement
+from dbsafety.views.foreign import Passed, passed_by
+from dbsafety.views.handlers import Verdict, verdict
+from dbsafety.views.sessions import by_statement, matters, sureness
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS112",

@@ -67,10 +67,10 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.span import Span
-from dbsafety.rules.autocommitted import Final, Ignored, idle_rollbacks, ignored_rollbacks, self_committing
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name
+from dbsafety.views.autocommitted import Final, Ignored, idle_rollbacks, ignored_rollbacks, self_committing
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS113",

@@ -73,10 +73,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity, Step
-from dbsafety.rules.cancelled import Cancelled, cancelled_commits, cancelled_rollbacks
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, handler_text, place, span_of
+from dbsafety.views.cancelled import Cancelled, cancelled_commits, cancelled_rollbacks
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS114",

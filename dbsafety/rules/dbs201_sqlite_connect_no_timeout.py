@@ -51,11 +51,11 @@ from dbsafety.drivers.spec import ConstructorSpec, Effect, HandleKind
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, is_upgrade, only_reads, place_of, writes_somewhere
-from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.ops import Op
+from dbsafety.views.databases import Place, is_upgrade, only_reads, place_of, writes_somewhere
+from dbsafety.views.keywords import may_pass
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS201",

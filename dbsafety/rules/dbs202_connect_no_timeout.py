@@ -52,11 +52,11 @@ from dbsafety.drivers.spec import ConstructorSpec, DriverSpec
 from dbsafety.model.finding import Confidence, Finding, Severity
 from dbsafety.model.rewrite import Applicability, FixPlan, SetKeyword
 from dbsafety.model.span import Span
-from dbsafety.rules.keywords import may_pass
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.servers import server_of
-from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.values import externals
+from dbsafety.views.keywords import may_pass
+from dbsafety.views.servers import server_of
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS202",

@@ -54,11 +54,11 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, place_of
-from dbsafety.rules.entered import Entered, entered, is_handed_on, is_kept_by_maker, plan_item, stays_open
-from dbsafety.rules.handlers import enclosing_loop
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
+from dbsafety.views.databases import Place, place_of
+from dbsafety.views.entered import Entered, entered, is_handed_on, is_kept_by_maker, plan_item, stays_open
+from dbsafety.views.handlers import enclosing_loop
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS203",

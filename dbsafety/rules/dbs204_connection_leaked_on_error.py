@@ -59,14 +59,14 @@ from dbsafety.facts.sql import Verb
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, is_upgrade, only_sends, place_of, writes_somewhere
-from dbsafety.rules.leaks import Leak, is_kept, leak_of
+from dbsafety.plans.wrapping import plan_closing
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
-from dbsafety.rules.wrapping import plan_closing
 from dbsafety.typestate.ops import Op
 from dbsafety.typestate.values import Mode
+from dbsafety.views.databases import Place, is_upgrade, only_sends, place_of, writes_somewhere
+from dbsafety.views.leaks import Leak, is_kept, leak_of
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS204",

@@ -73,11 +73,11 @@ from dbsafety.drivers.spec import DriverSpec
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.giving_back import back_text, plan_giving_back
-from dbsafety.rules.lending import Loan, Loss, loans, loss_of, returns_of
+from dbsafety.plans.giving_back import back_text, plan_giving_back
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
+from dbsafety.views.lending import Loan, Loss, loans, loss_of, returns_of
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS205",

@@ -66,15 +66,15 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability
 from dbsafety.model.span import Span
-from dbsafety.rules.databases import Place, is_concurrent, places_of
-from dbsafety.rules.immediate import plan_immediate
-from dbsafety.rules.iterating import Iteration, iterations
-from dbsafety.rules.locks import locks_around
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.upgrades import Kind, Upgrade, upgrades
-from dbsafety.rules.view import FunctionView, ModuleView
 from dbsafety.rules.wording import call_text, span_of
 from dbsafety.typestate.values import Handle, Key
+from dbsafety.views.databases import Place, is_concurrent, places_of
+from dbsafety.views.immediate import plan_immediate
+from dbsafety.views.iterating import Iteration, iterations
+from dbsafety.views.locks import locks_around
+from dbsafety.views.upgrades import Kind, Upgrade, upgrades
+from dbsafety.views.view import FunctionView, ModuleView
 
 RULE = Rule(
     code="DBS206",

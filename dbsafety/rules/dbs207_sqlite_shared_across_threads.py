@@ -76,9 +76,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sharing import CALLERS, Shared, shared
-from dbsafety.rules.view import ModuleView
 from dbsafety.rules.wording import call_text, connection_name, span_of
+from dbsafety.views.sharing import CALLERS, Shared, shared
+from dbsafety.views.view import ModuleView
 
 RULE = Rule(
     code="DBS207",

@@ -56,9 +56,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import ModuleView
-from dbsafety.rules.waiting import Wait, Waits
 from dbsafety.rules.wording import call_text
+from dbsafety.views.view import ModuleView
+from dbsafety.views.waiting import Wait, Waits
 
 RULE = Rule(
     code="DBS208",

@@ -60,9 +60,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.second import second_writes
-from dbsafety.rules.view import ModuleView
 from dbsafety.rules.wording import call_text, connection_name
+from dbsafety.views.second import second_writes
+from dbsafety.views.view import ModuleView
 
 RULE = Rule(
     code="DBS209",

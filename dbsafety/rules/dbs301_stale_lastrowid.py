@@ -54,10 +54,10 @@ from dbsafety.facts.sql import Conflict
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.rewrite import Applicability, FixPlan, ReplaceExpression
 from dbsafety.model.span import Span
-from dbsafety.rules.lastrowid import Read, asks_for_insert, stale_reads
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text
+from dbsafety.views.lastrowid import Read, asks_for_insert, stale_reads
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS301",

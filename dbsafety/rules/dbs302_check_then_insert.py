@@ -77,13 +77,13 @@ from collections.abc import Iterator
 from dbsafety.facts.sql import Statement
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
-from dbsafety.rules.absence import Absence, absences, looked_up_by
-from dbsafety.rules.databases import has_threads
-from dbsafety.rules.rivals import absorbs, has_one_actor, is_guarded, is_serializable
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.sending import Sent, sent_by
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text
+from dbsafety.views.absence import Absence, absences, looked_up_by
+from dbsafety.views.databases import has_threads
+from dbsafety.views.rivals import absorbs, has_one_actor, is_guarded, is_serializable
+from dbsafety.views.sending import Sent, sent_by
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS302",

@@ -74,9 +74,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.texts import TextTest, text_tests
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, handler_text, span_of
+from dbsafety.views.texts import TextTest, text_tests
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS303",

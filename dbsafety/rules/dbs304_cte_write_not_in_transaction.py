@@ -50,9 +50,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.untransacted import untransacted
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, span_of
+from dbsafety.views.untransacted import untransacted
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS304",

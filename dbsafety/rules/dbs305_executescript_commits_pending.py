@@ -62,9 +62,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.scripts import Script, scripts
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name, span_of
+from dbsafety.views.scripts import Script, scripts
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS305",

@@ -54,9 +54,9 @@ from collections.abc import Iterator
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.unfetched import unfetched
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, span_of
+from dbsafety.views.unfetched import unfetched
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS306",

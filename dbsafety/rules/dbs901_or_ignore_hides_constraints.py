@@ -50,9 +50,9 @@ from dbsafety.facts.sql import Conflict
 from dbsafety.model.finding import Confidence, Finding, Severity, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.schemas import tables_of
-from dbsafety.rules.view import ModuleView
 from dbsafety.rules.wording import call_text
+from dbsafety.views.schemas import tables_of
+from dbsafety.views.view import ModuleView
 
 RULE = Rule(
     code="DBS901",

@@ -59,10 +59,10 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity, Step
 from dbsafety.model.span import Span
-from dbsafety.rules.dependent import dependent_writes
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
 from dbsafety.rules.wording import call_text, connection_name
+from dbsafety.views.dependent import dependent_writes
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="DBS902",

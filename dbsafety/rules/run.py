@@ -15,10 +15,10 @@ from dbsafety.model.faults import RuleCrash
 from dbsafety.model.finding import Finding, Step
 from dbsafety.model.span import Span
 from dbsafety.rules.registry import RuleModule, all_rules
-from dbsafety.rules.view import ModuleView, Options
 from dbsafety.typestate.frame import Frames
 from dbsafety.typestate.resolve import Resolver
 from dbsafety.typestate.summaries import Summaries
+from dbsafety.views.view import ModuleView, Options
 
 _FRAMES = 5_000
 

@@ -12,10 +12,10 @@ from dbsafety.flow.graph import StepKind
 from dbsafety.model.finding import Step
 from dbsafety.model.rewrite import FixPlan
 from dbsafety.model.span import Span
-from dbsafety.rules.view import FunctionView
 from dbsafety.typestate.attributes import ancestry
 from dbsafety.typestate.report import End, Swallow, last_statement
 from dbsafety.typestate.values import Handle, Key
+from dbsafety.views.view import FunctionView
 
 _LOCATED = (ast.expr, ast.stmt, ast.ExceptHandler)
 

@@ -13,7 +13,9 @@ from tests.harness.modules import Import, Module, cycle, internal_edges, modules
 LEGS = ("model",)
 FACTS = ("source", "drivers", "flow", "model")
 TYPESTATE = ("facts", "drivers", "flow", "model")
-RULES = ("typestate", *TYPESTATE)
+VIEWS = ("typestate", *TYPESTATE)
+PLANS = ("views", *VIEWS)
+RULES = ("plans", *PLANS)
 CHECK = ("rules", "source", "config", *RULES)
 FIX = ("check", "source", "model")
 OUTPUT = ("rules", "model")
@@ -29,6 +31,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "flow": LEGS,
     "facts": FACTS,
     "typestate": TYPESTATE,
+    "views": VIEWS,
+    "plans": PLANS,
     "rules": RULES,
     "check": CHECK,
     "fix": FIX,

@@ -45,7 +45,7 @@ from collections.abc import Iterator
 
 from dbsafety.model.finding import Finding, Severity
 from dbsafety.rules.rule import Rule
-from dbsafety.rules.view import FunctionView
+from dbsafety.views.view import FunctionView
 
 RULE = Rule(
     code="{code}",
