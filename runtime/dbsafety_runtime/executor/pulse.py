@@ -75,6 +75,8 @@ class Pulse(threading.Thread):
 
     def _announce(self, tx: Transaction) -> None:
         if self._session_lock and self._locked_backend != tx.backend:
+            if self._locked_backend:
+                tx.execute(sql.END_LOST, self._values | {"lost": self._locked_backend})
             if not tx.execute(sql.TAKE_LOCK, self._values)[0][0]:
                 raise WorkerIdInUse(f"worker id {self._queue.owner} is in use by a living process")
             self._locked_backend = tx.backend
@@ -106,8 +108,10 @@ class Pulse(threading.Thread):
         values = self._values | {"ids": list(held), "attempts": list(held.values())}
 
         def work(tx: Transaction) -> Beat:
+            if self._session_lock and self._locked_backend != tx.backend:
+                self._announce(tx)  # first: the lost session may hold the worker's row
             lost, known, limit, suspects, _ = tx.execute(sql.HEARTBEAT, values)[0]
-            if not known or (self._session_lock and self._locked_backend != tx.backend):
+            if not known:
                 self._announce(tx)
             return Beat(tuple(lost), limit, suspects)
 

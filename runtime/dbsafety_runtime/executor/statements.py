@@ -109,6 +109,12 @@ VALUES (%(owner)s, %(assignee)s, %(host)s, %(pid)s, make_interval(secs => %(hear
 ON CONFLICT (worker_id) DO UPDATE SET seen_at = clock_timestamp(), state = 'running', pid = excluded.pid
 """
 TAKE_LOCK: Final = "SELECT pg_try_advisory_lock(7237, hashtext(%(owner)s::text))"
+# The lock of a session that only its client has lost: the server keeps the session until its own limits end it.
+END_LOST: Final = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE pid = %(lost)s AND locktype = 'advisory' AND objsubid = 2
+  AND classid = 7237 AND objid::bigint = hashtext(%(owner)s::text)::bigint & 4294967295
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 LEAVE: Final = "DELETE FROM worker WHERE worker_id = %(owner)s::uuid"
 
 # Rows that another statement has locked are skipped, not waited for; `lost` reads what is committed. Tasks claimed two

@@ -146,10 +146,11 @@ class Proxy:
 
     Modes: `pass`; `hole`: packets vanish both ways, the connection stays open; `swallow_commit`: COMMIT reaches the
     server, its answer never comes back, then the connection is cut; `swallow_claim`: the same with a claim;
-    `lose_commit`: COMMIT never reaches the server.
+    `lose_commit`: COMMIT never reaches the server; `half`: only the client sees the connection end, at its next COMMIT.
     """
 
-    MARKS: Final = {"swallow_commit": b"COMMIT\0", "swallow_claim": b"EXECUTE claim", "lose_commit": b"COMMIT\0"}
+    COMMIT: Final = b"COMMIT\0"
+    MARKS: Final = {"swallow_commit": COMMIT, "swallow_claim": b"EXECUTE claim", "lose_commit": COMMIT, "half": COMMIT}
 
     def __init__(self, dsn: str) -> None:
         parts = dict(part.split("=", 1) for part in dsn.split())
@@ -159,6 +160,7 @@ class Proxy:
         self.dsn = " ".join(f"{name}={value}" for name, value in parts.items())
         self.modes: dict[str, str] = {}
         self.closed = False
+        self.ended = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -188,7 +190,10 @@ class Proxy:
                     if mode == "hole":
                         continue
                     marked = source is client and mode in self.MARKS and self.MARKS[mode] in data
-                    if marked and mode == "lose_commit":
+                    if marked and mode == "half":
+                        client.close()
+                        self.ended.wait(PATIENCE)
+                    if marked and mode in ("lose_commit", "half"):
                         return
                     swallow = swallow or marked
                     if source is server and swallow:
@@ -197,4 +202,5 @@ class Proxy:
 
     def close(self) -> None:
         self.closed = True
+        self.ended.set()
         self._listener.close()

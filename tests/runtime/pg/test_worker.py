@@ -693,6 +693,25 @@ def test_an_id_taken_over_ends_the_process(dsn: str, monkeypatch: pytest.MonkeyP
     assert codes[0] == 70
 
 
+def test_a_session_that_only_the_worker_has_lost_is_not_taken_for_another_process(
+    dsn: str, queue: TaskQueue, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server still has the pulse's session, in a transaction that locks the worker's row, and its advisory lock."""
+    codes: list[int] = []
+    monkeypatch.setattr(pulse_module.os, "_exit", codes.append)
+    holder = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 7237 AND granted"
+    with WorkerThread(proxy.dsn, NOOP) as worker:
+        running(dsn, worker)
+        (lost,) = query(dsn, holder)
+        proxy.modes["pulse"] = "half"
+        wait_until(lambda: query(dsn, holder) not in ([], [lost]), seconds=4.5)  # sooner than any lock timeout
+        queue.enqueue("noop")
+        wait_until(lambda: all_done(dsn))
+        assert worker.stop() == 0
+    assert codes == []
+    assert_invariants(dsn, tasks=1)
+
+
 def test_waiting_on_a_socket_that_was_closed_meanwhile() -> None:
     wake = Wake()
     left, right = socket.socketpair()
