@@ -92,10 +92,10 @@ def hand_over(store: IncidentStore, task: Task, why: str, plan: Plan | None) -> 
 
 
 @unit
-def take_back(store: IncidentStore, task: Task) -> None:
-    """End an escalated task that is over; soon after it was handed over it was a false alarm."""
-    soon = not elapsed(task.changed_at, store.clock(), FALSE_ALARM_SECONDS)
-    if store.close_task(task.id, "resolved", "recovered", "gate", false_alarm=soon):
+def take_back(store: IncidentStore, task: Task, resolution: str = "recovered", actor: str = "gate") -> None:
+    """End a task that is over, and its issue; over soon after it was handed to a human it was a false alarm."""
+    soon = task.status == "escalated" and not elapsed(task.changed_at, store.clock(), FALSE_ALARM_SECONDS)
+    if store.close_task(task.id, "resolved", resolution, actor, false_alarm=soon):
         withdraw(store, task, "It is over: the service runs again.")
 
 

@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 
 from dbsafety_runtime.orchestrator.config import OrchestratorSettings
+from dbsafety_runtime.orchestrator.gate import elapsed
 from dbsafety_runtime.orchestrator.store import IncidentStore
 from dbsafety_runtime.storage.lite import WAL_LIMIT
 
@@ -29,9 +30,9 @@ def examine(store: IncidentStore, settings: OrchestratorSettings) -> Health:
     heartbeat = store.control("heartbeat")
     if heartbeat is None:
         return Health(2, ("it has never run on this state directory",))
-    age = store.clock() - heartbeat[1]
-    if age > 3 * settings.interval + settings.detector_limit + 5:
-        return Health(2, (f"no sign of life for {age:.0f} s",))
+    now, longest = store.clock(), 3 * settings.interval + settings.detector_limit + 5
+    if elapsed(heartbeat[1] - longest, now, 2 * longest):  # one from the future was given before the clock was set back
+        return Health(2, (f"no sign of life for {abs(now - heartbeat[1]):.0f} s",))
     state = json.loads(heartbeat[0])
     reasons = [f"detector {name} {problem}" for name, problem in state["detectors"].items()]
     if state["overdue"]:

@@ -171,7 +171,7 @@ class Treatment:
             self.progress.release(task, task.first_seen + self.settings.patience - now)
             return
         if self._is_over(task):
-            self.store.close_task(task.id, "resolved", "recovered", "gate")
+            take_back(self.store, task)
             return
         service = find(self.manager, task.issue.target)  # runs it, only not for long enough to be sure?
         wanes = service and service.state == "running" and task.issue.type not in ("flapping", *gate.PROACTIVE)

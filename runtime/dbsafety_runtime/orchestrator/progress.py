@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from dbsafety_runtime.orchestrator.escalate import take_back
 from dbsafety_runtime.orchestrator.learning import learn
 from dbsafety_runtime.orchestrator.model import Plan, Task
 from dbsafety_runtime.orchestrator.store import IncidentStore
@@ -22,7 +23,10 @@ LOOK_FIRST: Final = "UPDATE tasks SET status = 'verifying', changed_at = ?, next
 APPLYING: Final = (
     "UPDATE attempts SET state = 'applied', outcome = 'interrupted' WHERE task_id = ? AND state = 'applying'"
 )
-RECENT: Final = "SELECT task_id FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ? LIMIT 1"
+RECENT: Final = """
+SELECT task_id, state IN ('applying', 'applied') FROM attempts WHERE target = ? AND task_id <> ? AND started_at > ?
+ORDER BY 2 DESC LIMIT 1
+"""
 BEGIN: Final = """
 UPDATE tasks SET status = 'fixing', attempt = attempt + 1, phase = ?, plan = ?, changed_at = ?, version = version + 1
 WHERE id = ? AND status = ? AND version = ? RETURNING attempt
@@ -94,13 +98,15 @@ class Progress:
         """Write down what will be applied, before it is; returns the attempt's number, or None and why not.
 
         There is no reason ('') but to try again while it is paused and when the task is no longer what it was; it is
-        refused when another task has changed the same target within `window` seconds.
+        refused when another task has changed the same target within `window` seconds. What a human has approved only
+        waits for the end of that change.
         """
         now, target, text = self.store.clock(), task.issue.target, plan.to_json()
         if self.db.one(PAUSES, target):
             return None, ""
-        if other := self.db.one(RECENT, target, task.id, now - window):
-            return None, f"task {other[0]} has changed {target} within {window:g} s"
+        other, changing = self.db.one(RECENT, target, task.id, now - window) or (None, False)
+        if changing or (other is not None and plan.by != "operator"):
+            return None, "" if plan.by == "operator" else f"task {other} has changed {target} within {window:g} s"
         row = self.db.one(BEGIN, task.phase, text, now, task.id, task.status, task.version)
         if row is None:
             return None, ""
@@ -140,7 +146,7 @@ class Progress:
         """The fix held: resolve, learn and tell, in one commit."""
         resolution = "approved" if attempt.plan.by == "operator" else "verified"
         self.store.update_task_fix_attempt(task.id, attempt.number, "verified", "ran on without a failure", "verifier")
-        self.store.close_task(task.id, "resolved", resolution, "verifier")
+        take_back(self.store, task, resolution, "verifier")
         learn(self.store, task.id, task.signature, attempt.plan.recipe, success=True)
 
     @unit

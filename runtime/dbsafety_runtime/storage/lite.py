@@ -190,13 +190,20 @@ class LiteStore:
         return log.stat().st_size if (log := Path(f"{self.path}-wal")).exists() else 0
 
     def backup(self, target: Path) -> None:
-        """Copy the database while it is in use, with all commits, into a new file of mode 0600."""
-        create(target)
-        with (
-            closing(self._connect(readonly=True)) as source,
-            closing(sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)) as copy,
-        ):
-            source.backup(copy)
+        """Copy the database while it is in use, with all commits, into a new file of mode 0600.
+
+        Raises FileExistsError when there is such a file, a StorageFault when it cannot be written and is removed.
+        """
+        create(target, new=True)
+        with ExitStack() as failed:
+            failed.callback(target.unlink)
+            with closing(self._connect(readonly=True)) as source:
+                try:
+                    with closing(sqlite3.connect(target, timeout=BUSY_SECONDS, isolation_level=None)) as copy:
+                        source.backup(copy)
+                except sqlite3.Error as error:
+                    raise classified(error) from error
+            failed.pop_all()
 
     def close(self) -> None:
         """Commit what waits, stop the writer and close its connection."""

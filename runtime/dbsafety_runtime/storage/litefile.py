@@ -28,13 +28,16 @@ def filesystem_of(path: Path) -> str:
     return max(mounts, key=lambda mount: len(mount.mountpoint)).fstype if mounts else ""
 
 
-def create(path: Path) -> None:
-    """Make an empty file of mode 0600 in a folder of mode 0700; raises StorageBug on a network file system."""
+def create(path: Path, *, new: bool = False) -> None:
+    """Make an empty file of mode 0600 in a folder of mode 0700, unless there is one.
+
+    Raises StorageBug on a network file system, and FileExistsError when the file has to be `new` and is not.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = filesystem_of(path.parent.resolve())
     if NETWORK.fullmatch(kind):
         raise StorageBug(f"{path}: SQLite's locks do not work on a network file system ({kind})")
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_EXCL if new else 0), 0o600))
 
 
 def statements(script: str) -> Iterator[str]:

@@ -124,9 +124,9 @@ class Part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         conn, self._ticket.error = self._tx.conn, error
+        if not conn.in_transaction:  # SQLite itself rolled back all of it, as it may after SQLITE_FULL
+            raise error if isinstance(error, StorageFault) else StorageBug("a caller's transaction ended") from error
         if error is not None:
-            if not conn.in_transaction:  # SQLite itself rolled back all of it, as it may after SQLITE_FULL
-                raise error if isinstance(error, StorageFault) else StorageBug(f"the transaction ended: {error}")
             if not self._apart:
                 raise Spoiled from error
             conn.execute("ROLLBACK TO caller")

@@ -89,6 +89,7 @@ class Transaction:
         self.xid: str | None = None
         self.proof: tuple[str, tuple[object, ...]] | None = None
         self.repeatable = False
+        self._broken = False
 
     def _session(self) -> Session:
         if self._conn is None:
@@ -102,10 +103,14 @@ class Transaction:
         try:
             rows = conn.rows(self._begin + sql if conn.idle else sql, params)
         except psycopg2.Error as error:
+            self._broken = self._broken or (self._begin != "" and conn.idle)  # a syntax error: nor did the BEGIN run
             raise classified(error, conn) from error
         except ValueError as error:  # psycopg2 refuses NUL in text before anything is sent (fact B1b)
             raise Rejected(str(error)) from error
         reach("after_statement")
+        if self._begin and conn.idle:
+            self._broken = True
+            raise StorageBug("a statement has ended its unit of work: leave COMMIT and ROLLBACK to the block's end")
         return rows
 
     def call(self, statement: Prepared, *params: object) -> list[Row]:
@@ -134,7 +139,7 @@ class Transaction:
     @property
     def failed(self) -> bool:
         """Whether a statement has failed, so that nothing of this transaction can be committed."""
-        return self._session().get_transaction_status() == ext.TRANSACTION_STATUS_INERROR
+        return self._broken or self._session().get_transaction_status() == ext.TRANSACTION_STATUS_INERROR
 
     def end(self) -> None:
         """Forget the session: later use raises."""

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +143,27 @@ def test_a_group_runs_once_and_what_ran_up_to_a_failing_caller_twice(lite: LiteS
     assert runs == {"a": 1, "b": 1, "c": 2, "d": 2, "e": 1, "alone": 1}, "who came after the failing one had not run"
     assert names(lite) == ["a", "b", "c", "e"]
     assert isinstance(results["d"], ValueError)
+
+
+@pytest.mark.parametrize(
+    "statement", ["ROLLBACK", "INSERT OR ROLLBACK INTO control (name, value, at) VALUES ('a', '', 0)"]
+)
+def test_a_caller_that_ends_the_transaction_and_hides_it_costs_only_itself(lite: LiteStore, statement: str) -> None:
+    """Otherwise those after it would be stored at once, each statement by itself, and then once more."""
+    results: dict[str, object] = {}
+
+    def hides(tx: LiteTx) -> None:
+        with suppress(StorageFault):
+            tx.execute(statement)
+
+    with gathered(lite):
+        threads = [
+            waiting(lite, work, results, name) for name, work in (("a", put("a")), ("h", hides), ("b", put("b")))
+        ]
+    for thread in threads:
+        thread.join()
+    assert (results.pop("a"), results.pop("b"), names(lite)) == ("a", "b", ["a", "b"])
+    assert isinstance(results["h"], StorageBug)
 
 
 def test_what_is_put_off_to_the_end_of_the_group_is_undone_with_its_caller(lite: LiteStore) -> None:
@@ -296,6 +317,18 @@ def test_a_backup_holds_what_only_the_log_holds_so_far(lite: LiteStore, tmp_path
     assert names(copy) == ["a"]
     assert stat.S_IMODE((tmp_path / "copy" / "tasks.db").stat().st_mode) == 0o600
     copy.close()
+
+
+def test_a_backup_overwrites_nothing_and_leaves_nothing_half_done(lite: LiteStore, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine", encoding="utf-8")
+    for target in (tmp_path / "notes", lite.path):
+        with pytest.raises(FileExistsError):
+            lite.backup(target)
+    assert (tmp_path / "notes").read_text(encoding="utf-8") == "mine"
+    lite.path.unlink()
+    with pytest.raises(StorageFault):
+        lite.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
 
 
 def test_what_was_acknowledged_survives_a_copy_of_the_files(lite: LiteStore, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from dbsafety_runtime.orchestrator.detectors.base import Scan
 from dbsafety_runtime.orchestrator.health import examine
 from dbsafety_runtime.orchestrator.knowledge import file_source
 from dbsafety_runtime.orchestrator.learning import known_recipes, learn
-from dbsafety_runtime.orchestrator.model import Issue, Plan, Step, Task
+from dbsafety_runtime.orchestrator.model import Issue, ManagerError, Plan, Step, Task
 from dbsafety_runtime.orchestrator.report import build, compute, percentile
 from dbsafety_runtime.orchestrator.views import Case
 from tests.runtime.lite.bench import Bench
@@ -156,6 +157,27 @@ def test_what_nobody_can_answer_goes_to_a_human_who_may_approve(make: Make, mana
     bench.run(15)
     assert (bench.task("api").resolution, bench.task("api").plan.by) == ("approved", "operator")
     assert compute(bench.store.db).fix_rate == 0.0, "a human was needed"
+    assert [kind for (kind,) in bench.store.db.rows("SELECT kind FROM outbox ORDER BY id")] == ["create", "close"]
+    assert compute(bench.store.db).false_escalations == 0
+
+
+def test_an_approved_repair_that_failed_and_then_was_not_needed_withdraws_its_issue(
+    make: Make, manager: ScriptedManager
+) -> None:
+    manager.add("api")
+    bench = make(auto_fix=False)
+    bench.run(15)
+
+    def runs_already() -> str:
+        manager.table["api"] = replace(manager.table["api"], state="running", started=bench.clock.now - 60)
+        raise ManagerError("it is started already")
+
+    manager.on_start["api"] = runs_already
+    operator.approve(bench.store, bench.task("api").id)
+    bench.run(10, detect=False)
+    assert bench.store.db.rows("SELECT state FROM attempts") == [("undone",)]
+    assert bench.task("api").resolution == "recovered"
+    assert [kind for (kind,) in bench.store.db.rows("SELECT kind FROM outbox ORDER BY id")] == ["create", "close"]
 
 
 def test_a_rejected_task_is_closed_and_its_issue_withdrawn(make: Make, manager: ScriptedManager) -> None:
@@ -254,6 +276,14 @@ def test_one_target_is_repaired_once_per_window(make: Make, manager: ScriptedMan
     assert (task.id, task.status) == (2, "escalated")
     assert "task 1 has changed api within 3600 s" in ledger.history(bench.store.db, 2)[-1].details
     assert manager.calls.count("start api") == 1
+    operator.approve(bench.store, 2)
+    bench.store.db.write(lambda tx: tx.execute("UPDATE attempts SET state = 'applied'"))
+    bench.run(5, detect=False)
+    assert bench.task("api").status == "diagnosing", "two tasks never change one service at the same time"
+    bench.store.db.write(lambda tx: tx.execute("UPDATE attempts SET state = 'verified'"))
+    bench.run(20)
+    assert bench.task("api").resolution == "approved", "the window is for automatic repairs"
+    assert manager.calls.count("start api") == 2
 
 
 @pytest.mark.parametrize("target", [None, "api"])
@@ -376,8 +406,9 @@ def test_explain_and_report_and_health(make: Make, manager: ScriptedManager, tmp
     assert page.count("<svg") == 2
     operator.pause(bench.store, None, on=True)
     assert examine(bench.store, bench.work.settings).line() == "degraded: paused by the operator"
-    bench.clock.tick(600)
-    assert examine(bench.store, bench.work.settings).code == 2
+    for jump in (600, -1200):
+        bench.clock.tick(jump)
+        assert examine(bench.store, bench.work.settings).line() == "down: no sign of life for 600 s"
 
 
 def test_figures_of_nothing() -> None:
