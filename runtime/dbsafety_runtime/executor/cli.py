@@ -58,10 +58,12 @@ def cli(context: click.Context, /, config: Path | None, dsn: str | None, dsn_ser
 
 
 @contextmanager
-def _store(settings: Settings) -> Iterator[Store]:
+def _store(settings: Settings, *, any_schema: bool = False) -> Iterator[Store]:
     with database(settings) as target:
         store = Store(target.named("cli"))
         try:
+            if not any_schema:
+                migrations.check(store)
             yield store
         finally:
             store.close()
@@ -105,11 +107,11 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 def _at(context: click.Context, option: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
-    if value.startswith("+"):
-        return datetime.now(timezone.utc) + timedelta(seconds=_seconds(context, option, value[1:]))
     try:
+        if value.startswith("+"):
+            return datetime.now(timezone.utc) + timedelta(seconds=_seconds(context, option, value[1:]))
         return datetime.fromisoformat(value)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter("use ISO 8601 or +30s, +5m, +2h, +1d") from error
 
 
@@ -126,10 +128,9 @@ def _at(context: click.Context, option: click.Parameter, value: str | None) -> d
 @click.pass_obj
 def enqueue(settings: Settings, /, kind: str, assignee: str | None, payload: str, **options: Any) -> int:
     """Add a task; print its id and whether it is new."""
-    text = sys.stdin.read() if payload == "-" else payload
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = json.loads(sys.stdin.read() if payload == "-" else payload)
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"the payload is not JSON: {error}") from error
     options |= {"assignee": assignee or settings.assignee, "max_payload": settings.max_payload}
     with _store(settings) as store:
@@ -247,7 +248,7 @@ def health(settings: Settings, *, assignee: str | None, max_due: float) -> int:
     Exit code 0 healthy, 1 degraded, 2 down.
     """
     try:
-        with _store(settings) as store:
+        with _store(settings, any_schema=True) as store:
             found = inspect.health(store, assignee=assignee, max_due=max_due)
     except EmbeddedError as error:
         found = inspect.Health(2, (str(error),))
@@ -261,7 +262,7 @@ def health(settings: Settings, *, assignee: str | None, max_due: float) -> int:
 @click.pass_obj
 def migrate(settings: Settings, *, check: bool) -> int:
     """Bring the schema up to date."""
-    with _store(settings) as store:
+    with _store(settings, any_schema=True) as store:
         try:
             version = migrations.check(store) if check else migrations.migrate(store)
         except SchemaMismatch as error:

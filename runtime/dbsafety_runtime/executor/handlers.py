@@ -20,6 +20,7 @@ from dbsafety_runtime.storage.uow import Store, Transaction, forbid_open_transac
 
 GROUP: Final = "dbsafety_runtime.handlers"
 DEADLINE: Final = "deadline"
+QUERY_CANCELED: Final = "57014"  # the time limit of a handler's own statement: the next attempt will meet it again
 logger = log.get("handler")
 
 
@@ -126,9 +127,10 @@ def attempt(handlers: Mapping[str, Handler], context: Context) -> Outcome | None
     except GiveUp as error:
         outcome = Outcome(task, "failed", error_detail(error))
     except Cancelled as error:
-        outcome = Outcome(task, "retry" if context.reason == DEADLINE else "handback", error_detail(error))
+        asked = context.cancelled.is_set() and context.reason != DEADLINE
+        outcome = Outcome(task, "handback" if asked else "retry", error_detail(error))
     except TRANSIENT as fault:
-        outcome = Outcome(task, "interrupted", error_detail(fault))
+        outcome = Outcome(task, "retry" if fault.code == QUERY_CANCELED else "interrupted", error_detail(fault))
     except BaseException as error:
         logger.exception("handler failed", task_id=task.task_id, attempt=task.attempt, kind=task.kind)
         outcome = Outcome(task, "retry", error_detail(error))
@@ -150,7 +152,7 @@ def _printable(outcome: Outcome) -> Outcome:
     """The outcome, or a failure when its result is no JSON."""
     try:
         text = outcome.text() or ""
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         return Outcome(outcome.task, "failed", error_detail(error))
     if "\\u0000" in text:
         return Outcome(outcome.task, "failed", error_detail(ValueError("the result holds a NUL character")))

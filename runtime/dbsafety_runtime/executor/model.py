@@ -98,8 +98,9 @@ class WorkerOptions(Policy):
 
 def error_detail(error: BaseException) -> Mapping[str, object]:
     """Return an exception as JSON: class, message, end of the traceback. Keeps no reference to it (fact B7c)."""
-    trace = "".join(traceback.format_exception(error))
-    detail = {"class": type(error).__name__, "message": str(error)[:TRACE_LIMIT], "traceback": trace[-TRACE_LIMIT:]}
+    told = traceback.TracebackException.from_exception(error)  # survives a __str__ that raises
+    trace = "".join(told.format())
+    detail = {"class": type(error).__name__, "message": str(told)[:TRACE_LIMIT], "traceback": trace[-TRACE_LIMIT:]}
     code = getattr(error, "code", None)
     if isinstance(code, str):
         detail["sqlstate"] = code

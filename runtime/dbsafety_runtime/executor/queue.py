@@ -49,7 +49,7 @@ def enqueue(
     """
     try:
         text = json.dumps({} if payload is None else payload, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise Rejected(f"the payload is not JSON: {error}") from error
     if len(text) > max_payload:
         raise Rejected(f"the payload has {len(text)} bytes, the limit is {max_payload}")

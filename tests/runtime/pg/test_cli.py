@@ -177,8 +177,31 @@ def test_migrate_and_its_check(run: Run, dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("enqueue", "x"),
+        ("status",),
+        ("reset-stuck",),
+        ("redrive", "1"),
+        ("cancel", "1"),
+        ("history", "1"),
+        ("limit", "x", "1"),
+    ],
+)
+def test_a_database_without_the_schema_is_one_clear_line(
+    run: Run, empty_dsn: str, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DBSAFETY_EXECUTOR_DSN", empty_dsn)
+    message = "dbsafety_runtime executor: the database has schema 0, this program needs 2: run migrate\n"
+    assert run(*words) == (2, "", message)
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("enqueue", "x", "--payload", "[" * 100_000), "the payload is not JSON: maximum recursion depth exceeded"),
+        (("enqueue", "x", "--at", "+nan"), "use ISO 8601 or +30s"),
+        (("enqueue", "x", "--at", "+1e300d"), "use ISO 8601 or +30s"),
         (("enqueue", "x", "--payload", "{bad"), "the payload is not JSON: Expecting property name"),
         (("enqueue", "x", "--payload", '"a\\u0000b"'), "the payload holds a NUL character"),
         (("enqueue", "x", "--at", "soon"), "Error: Invalid value for '--at': use ISO 8601 or +30s, +5m, +2h, +1d"),

@@ -17,7 +17,7 @@ from dbsafety_runtime.executor import pulse as pulse_module
 from dbsafety_runtime.executor import queue as queues
 from dbsafety_runtime.executor import slots as slots_module
 from dbsafety_runtime.executor import worker as worker_module
-from dbsafety_runtime.executor.handlers import Context, GiveUp, Handler
+from dbsafety_runtime.executor.handlers import Cancelled, Context, GiveUp, Handler
 from dbsafety_runtime.executor.listener import Wake
 from dbsafety_runtime.executor.model import Outcome, Policy
 from dbsafety_runtime.executor.pulse import WorkerIdInUse
@@ -483,6 +483,53 @@ def sends_bad_sql(context: Context) -> None:
 def violates_a_constraint(context: Context) -> None:
     with context.write() as tx:
         tx.execute("INSERT INTO jr_task_announcements (kind, assignee) VALUES ('', '')")
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@bad_handler("Unspeakable")
+def raises_what_has_no_text(_context: Context) -> None:
+    raise Unspeakable
+
+
+@bad_handler("RecursionError")
+def returns_what_is_nested_too_deeply(_context: Context) -> object:
+    result: object = None
+    for _ in range(100_000):
+        result = [result]
+    return result
+
+
+@bad_handler("Cancelled")
+def says_cancelled_unasked(_context: Context) -> None:
+    raise Cancelled
+
+
+@bad_handler("Retryable")
+def runs_a_statement_into_its_limit(context: Context) -> None:
+    with context.write() as tx:
+        tx.execute("SET LOCAL statement_timeout = 1")
+        tx.execute("SELECT pg_sleep(20)")
+
+
+@bad_handler("StorageBug")
+def rolls_back_its_completion_by_hand(context: Context) -> None:
+    with context.write() as tx:
+        context.complete(tx)
+        tx.execute("ROLLBACK")
+
+
+@bad_handler("CommitRefused")
+def swallows_a_syntax_error_and_completes(context: Context) -> None:
+    with context.write() as tx:
+        try:
+            tx.execute("SELEC 1")
+        except StorageBug:
+            pass
+        context.complete(tx)
 
 
 @pytest.mark.parametrize("name", BAD_HANDLERS)
