@@ -118,7 +118,7 @@ class EndpointAgent:
         try:
             choice = reply["choices"][0]
             answer, finish = json.loads(choice["message"]["content"][:LONGEST_ANSWER]), choice.get("finish_reason")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise ApiError(f"the answer is not of the agreed form: {error!r}") from error
         if finish not in (None, "stop"):
             raise ApiError(f"the answer was cut off ({finish})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, path_issues, program_problem
+from dbsafety_runtime.orchestrator.detectors.paths import directory_problem, mode_of, path_issues, program_problem
 from dbsafety_runtime.orchestrator.detectors.services import configured_port, last_line
 from dbsafety_runtime.orchestrator.knowledge import Knowledge
 from dbsafety_runtime.orchestrator.model import PATH, Evidence, Issue, Manager, Service, ServiceConfig, find, words
@@ -78,13 +79,13 @@ def missing_path(issue: Issue, said: str) -> str:
     texts = [text for text in (issue.message, said) if MISSING.search(text)]
     named = [hit.rstrip(".:'\"") for text in texts for hit in PATH.findall(text)]
     hits = (issue.facts.get("path", ""), *named)
-    return next((hit for hit in hits if len(hit) > 1 and not Path(hit).exists()), "")
+    return next((hit for hit in hits if len(hit) > 1 and mode_of(Path(hit)) == 0), "")
 
 
 def replacement(case: Case, new: str) -> dict[str, str]:
     """Return the setting that names what is missing, with `new` in its place; {} when none does or it does not fit."""
     config, old = case.config, case.missing
-    if config is None or not old or not Path(new).exists() or old == new:
+    if config is None or not old or not mode_of(Path(new)) or old == new:
         return {}
     if config.directory and (config.directory == old or config.directory.startswith(f"{old}/")):
         directory = new + config.directory[len(old) :]
@@ -174,12 +175,12 @@ def _port_is_held(case: Case, service: Service) -> bool:
 def neighbours(path: str) -> list[str]:
     """Return paths of the same name in folders near a missing one, only when there is exactly one."""
     wanted = Path(path)
-    base = next((parent for parent in wanted.parents if parent.exists()), wanted)
-    if len(base.parts) < 2:
+    base = next((parent for parent in wanted.parents if mode_of(parent)), wanted)
+    if len(base.parts) < 2 or not os.access(base, os.R_OK):
         return []
     tail = wanted.relative_to(base).parts[1:]
     entries = itertools.islice(base.iterdir(), MOST_NEIGHBOURS) if tail else ()
-    found = [str(place) for entry in entries if (place := entry.joinpath(*tail)).exists()]
+    found = [str(place) for entry in entries if mode_of(place := entry.joinpath(*tail))]
     return found if len(found) == 1 else []
 
 

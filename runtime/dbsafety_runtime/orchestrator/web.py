@@ -46,7 +46,7 @@ class Api:
                 if not reply.is_success:
                     wait = reply.headers.get("retry-after", "")
                     why = f"{method} {path} answered {reply.status_code}"
-                    raise ApiError(why, float(wait) if wait.isdigit() else None)
+                    raise ApiError(why, float(wait) if wait.isdecimal() else None)
                 for part in reply.iter_bytes():
                     body += part
                     if time.monotonic() > limit or len(body) > LONGEST_REPLY:
@@ -55,5 +55,5 @@ class Api:
             raise ApiError(f"{type(error).__name__}: {error}") from error
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ApiError(f"{method} {path} did not answer with JSON") from error

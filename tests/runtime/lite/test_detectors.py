@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import pwd
 import shutil
 import socket
 import stat
@@ -148,6 +149,53 @@ def test_drop_ins_override_and_empty_values_reset(tmp_path: Path) -> None:
 def test_broken_syntax_is_a_problem_not_a_crash(tmp_path: Path, text: str, problem: str) -> None:
     config = unitfile.load("a.service", write(tmp_path / "a.service", text))
     assert problem in " ".join(config.problems)
+
+
+def test_what_this_process_may_not_look_at_is_not_called_wrong(tmp_path: Path) -> None:
+    """An orchestrator is an ordinary user, services often live in folders of their own."""
+    locked = tmp_path / "locked"
+    (locked / "in").mkdir(parents=True)
+    shared = Path(tempfile.mkdtemp())
+    (shared / "program").write_bytes(b"#!/bin/sh")
+    (shared / "program").chmod(0o111)
+    (shared / "own").mkdir(0o700)
+    locked.chmod(0)
+    shared.chmod(0o755)
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        found = [
+            issue.message
+            for command, directory in (
+                (f"{locked}/in/run", ""), ("/bin/sh", f"{locked}/in"), (f"/bin/sh {locked}/in/run", ""),
+                (f"{shared}/program", ""), ("/bin/sh", f"{shared}/own"),
+            )
+            for issue in path_issues(ServiceConfig("a", "f", command, directory=directory))
+        ]  # fmt: skip
+    finally:
+        os.seteuid(before)
+        shutil.rmtree(shared)
+        locked.chmod(0o700)
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ServiceConfig("a", "f", "/bin/sh", directory="/" + "x" * 300), f"directory /{'x' * 300} does not exist"),
+        (ServiceConfig("a", "f", "/" + "x" * 300), f"program /{'x' * 300} does not exist"),
+        (ServiceConfig("a", "f", "/bin/sh", user="\u00b2"), "user \u00b2 does not exist"),
+        (ServiceConfig("a", "f", "/bin/sh", user="a\0b"), "user a\0b does not exist"),
+    ],
+)
+def test_names_that_nothing_can_have_cost_only_their_own_service(config: ServiceConfig, message: str) -> None:
+    assert [issue.message for issue in path_issues(config)] == [message]
+
+
+def test_a_port_that_is_no_number_is_none() -> None:
+    ports = ("\u00b2", "9" * 5000, "80a", "")
+    assert [configured_port(ServiceConfig("a", "f", "x", environment={"PORT": port})) for port in ports] == [None] * 4
 
 
 def test_binary_and_unreadable_units_are_problems(tmp_path: Path) -> None:
@@ -487,9 +535,11 @@ def test_a_refused_cursor_falls_back_to_the_last_minutes(journal: JournalDetecto
 
 def test_half_written_lines_are_counted_and_skipped(tmp_path: Path, manager: ScriptedManager) -> None:
     good = json.dumps(ENTRIES[2]).encode()
-    detector = recorded(tmp_path, manager, b"\xff\xfe\n" + good[:40] + b"\n" + good + b'\n"text"\n' + good[:10])
+    nested = b"[" * 100_000 + b"\n"  # what may follow the first 4 MB of a message
+    text = b"\xff\xfe\n" + good[:40] + b"\n" + nested + good + b'\n"text"\n' + good[:10]
+    detector = recorded(tmp_path, manager, text)
     assert len(detector.scan(None).issues) == 1
-    assert detector.unreadable == 4
+    assert detector.unreadable == 5
 
 
 def test_a_truncated_file_is_a_failed_look_that_moves_no_cursor(tmp_path: Path, manager: ScriptedManager) -> None:

@@ -58,6 +58,8 @@ def test_one_issue_is_opened_and_linked(store: IncidentStore, outbox: Outbox, hu
         (200, b'[{"body": "dbsafety host1 task-1 -->"}, 7, null', {}, "did not answer with JSON"),
         (200, b"[" + b" " * 9_000_000 + b"]", {}, "answers too slowly or too much"),
         (302, b"", {"Location": "http://127.0.0.1:1/"}, "answered 302"),
+        (200, b"[" * 100_000, {}, "did not answer with JSON"),
+        (503, b"", {"retry_after": "\u00b2"}, "answered 503"),
     ],
 )
 def test_a_server_that_answers_nonsense_delays_but_loses_nothing(

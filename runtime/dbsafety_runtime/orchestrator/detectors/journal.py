@@ -81,7 +81,7 @@ class JournalDetector:
     def _entry(line: bytes) -> Facts | None:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # the rest of a line that was too long may nest without end
             return None
         if not isinstance(entry, dict):
             return None

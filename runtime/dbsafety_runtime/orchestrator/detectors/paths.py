@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from dbsafety_runtime.orchestrator.model import Issue, Manager, ServiceConfig, words
 
 INTERPRETERS = ("python", "python3", "bash", "sh", "node", "perl", "ruby")
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
 def all_path_issues(manager: Manager) -> Iterator[Issue]:
@@ -29,7 +31,7 @@ def path_issues(config: ServiceConfig) -> list[Issue]:
     if config.directory and (problem := directory_problem(directory) or denied(directory, config.user)):
         found.append(("directory", config.directory, problem))
     found += _command(config)
-    if config.user and not config.user.isdigit() and _account(config.user) is None:
+    if config.user and not config.user.isdecimal() and _account(config.user) is None:
         found.append(("user", config.user, f"user {config.user} does not exist"))
     return [
         Issue("path_invalid", "paths", config.name, problem, {"setting": setting, "path": path, "file": config.file})
@@ -37,27 +39,43 @@ def path_issues(config: ServiceConfig) -> list[Issue]:
     ]
 
 
+def mode_of(path: Path) -> int | None:
+    """Return kind and rights of what is at a path: 0 when there is nothing, None when this process may not look."""
+    try:
+        return path.stat().st_mode
+    except ValueError:  # a name no file can have
+        return 0
+    except OSError as error:
+        return 0 if error.errno in NOT_THERE else None
+
+
 def directory_problem(path: Path) -> str | None:
-    """Return what is wrong with a working directory, None when nothing is."""
-    if not path.exists():
-        return f"directory {path} does not exist"
-    if not path.is_dir():
-        return f"{path} is not a directory"
-    return None if os.access(path, os.X_OK) else f"directory {path} may not be entered"
+    """Return what is wrong with a working directory, None when nothing is known to be."""
+    mode = mode_of(path)
+    if mode is None:
+        return None
+    if not stat.S_ISDIR(mode):
+        return f"{path} is not a directory" if mode else f"directory {path} does not exist"
+    mine = path.stat().st_uid == os.geteuid()  # a service that runs as somebody else is looked at by `denied`
+    return f"directory {path} may not be entered" if mine and not os.access(path, os.X_OK) else None
 
 
 def program_problem(path: Path) -> str | None:
-    """Return what keeps a file from being run, None when nothing does."""
-    if not path.exists():
-        return f"program {path} does not exist"
-    if not path.is_file():
-        return f"program {path} is not a file"
-    if not path.stat().st_mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
+    """Return what keeps a file from being run, None when nothing is known to."""
+    mode = mode_of(path)
+    if mode is None:
+        return None
+    if not stat.S_ISREG(mode):
+        return f"program {path} is not a file" if mode else f"program {path} does not exist"
+    if not mode & (stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH):
         return f"program {path} is not executable"
-    with path.open("rb") as file:
-        first = file.readline(256)
+    try:
+        with path.open("rb") as file:
+            first = file.readline(256)
+    except PermissionError:  # it may be run, but not read
+        return None
     interpreter = first[2:].decode("utf-8", "replace").split()[:1] if first.startswith(b"#!") else []
-    if interpreter and not Path(interpreter[0]).exists():
+    if interpreter and mode_of(Path(interpreter[0])) == 0:
         return f"program {path} needs {interpreter[0]}, which does not exist"
     return None
 
@@ -74,14 +92,14 @@ def _command(config: ServiceConfig) -> Iterator[tuple[str, str, str]]:
     if problem := program_problem(place) or denied(place, config.user):
         yield "command", str(place), problem
     # An interpreter's first argument is what really runs: `python3 /opt/app/main.py`.
-    elif place.name.rstrip("0123456789.") in INTERPRETERS and script.startswith("/") and not Path(script).exists():
+    elif place.name.rstrip("0123456789.") in INTERPRETERS and script.startswith("/") and mode_of(Path(script)) == 0:
         yield "command", script, f"script {script} does not exist"
 
 
 def _account(user: str) -> pwd.struct_passwd | None:
     try:
-        return pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
-    except KeyError:
+        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, ValueError):
         return None
 
 

@@ -41,7 +41,7 @@ def configured_port(config: ServiceConfig | None) -> int | None:
         if hit and 0 < int(hit[1] or hit[2]) < 65536:
             return int(hit[1] or hit[2])
     port = config.environment.get("PORT", "")
-    return int(port) if port.isdigit() else None
+    return int(port) if port.isdecimal() and len(port) < 6 else None
 
 
 def last_line(text: str) -> str:
