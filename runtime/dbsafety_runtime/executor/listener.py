@@ -51,15 +51,15 @@ class Wake:
         """Wait until set, at most `seconds`; return True when `socket` was readable instead."""
         if self._flag:
             return False
-        sources = [self._reader] if socket is None else [self._reader, socket]
-        try:
-            readable = select.select(sources, [], [], seconds)[0]
-        except OSError:  # the listener's session was closed meanwhile
-            return False
-        if self._reader in readable:
+        poller = select.poll()  # not select(): that refuses numbers above 1023
+        poller.register(self._reader, select.POLLIN)
+        if socket is not None:
+            poller.register(socket, select.POLLIN)
+        seen = dict(poller.poll(None if seconds is None else seconds * 1000))
+        if self._reader in seen:
             with suppress(BlockingIOError):
                 os.read(self._reader, 4096)
-        return socket in readable
+        return socket in seen and seen[socket] != select.POLLNVAL  # closed meanwhile
 
     def close(self) -> None:
         """Close the pipe; later calls of `set` do nothing."""

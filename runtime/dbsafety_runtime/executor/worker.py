@@ -124,7 +124,7 @@ class Worker:
         woken = self._wake.take()
         self.slots.enforce_deadlines()
         lingered = self.slots.outcomes and now - self._last_turn >= LINGER
-        if woken or self._pending or lingered or self.slots.ready() or now >= self._next_poll:
+        if woken or self._pending or self._pause or lingered or self.slots.ready() or now >= self._next_poll:
             with self._turns:
                 self._turn()
             self.slots.stir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 import socket
 import threading
 import time
@@ -757,6 +760,45 @@ def test_a_session_that_only_the_worker_has_lost_is_not_taken_for_another_proces
         assert worker.stop() == 0
     assert codes == []
     assert_invariants(dsn, tasks=1)
+
+
+def test_a_claim_that_failed_is_tried_again_after_the_pause_not_at_the_next_poll(dsn: str, queue: TaskQueue) -> None:
+    calm = Policy(lease=30.0, heartbeat=5.0, poll=60.0)
+    with (
+        WorkerThread(dsn, NOOP, policy=calm, target=Target(dsn, lock_ms=200)) as worker,
+        closing(psycopg2.connect(dsn)) as other,
+    ):
+        running(dsn, worker)
+        with other, other.cursor() as cur:
+            cur.execute("SET session_replication_role = replica")  # no notification at the end
+            cur.execute("LOCK TABLE jr_task_announcements IN ACCESS EXCLUSIVE MODE")
+            cur.execute("INSERT INTO jr_task_announcements (kind, assignee) VALUES ('noop', %s)", (JR,))
+            query(dsn, "SELECT pg_notify('jr_task_announcements', %s)", JR)
+            wait_until(lambda: worker.worker._pause)
+            first = worker.worker._pause
+            wait_until(lambda: worker.worker._pause != first, "the turn that the failed one asked for fails, too")
+        wait_until(lambda: all_done(dsn))
+        assert worker.stop() == 0
+    assert_invariants(dsn, tasks=1)
+
+
+def test_waiting_on_a_socket_with_a_high_number() -> None:
+    """More open files than select() can name, as with hundreds of slots that run programs."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wake = Wake()
+    left, right = socket.socketpair()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    try:
+        number = fcntl.fcntl(left.fileno(), fcntl.F_DUPFD, 1500)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert wake.wait(0.0, number) is False
+    right.send(b"!")
+    assert wake.wait(5.0, number) is True
+    os.close(number)
+    left.close()
+    right.close()
+    wake.close()
 
 
 def test_waiting_on_a_socket_that_was_closed_meanwhile() -> None:
