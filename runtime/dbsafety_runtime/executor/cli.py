@@ -20,7 +20,7 @@ from rich.live import Live
 
 from dbsafety_runtime.executor import demo as demonstration
 from dbsafety_runtime.executor import inspect, queue, views
-from dbsafety_runtime.executor.config import Settings, database
+from dbsafety_runtime.executor.config import LOG_FORMATS, LOG_LEVELS, Settings, database
 from dbsafety_runtime.executor.handlers import load
 from dbsafety_runtime.executor.pulse import EXIT_STALLED, WorkerIdInUse
 from dbsafety_runtime.executor.shell import shell_handler
@@ -44,8 +44,8 @@ LOG = log.get("cli")
 @click.option("--dsn", help="Connection string without a password (use a service file, PGPASSFILE or the environment).")
 @click.option("--dsn-service", help="Name of a libpq service (pg_service.conf).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Data folder of the private server.")
-@click.option("--log-format", type=click.Choice(["json", "logfmt", "console"]))
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", type=click.Choice(LOG_FORMATS))
+@click.option("--log-level", type=click.Choice(LOG_LEVELS))
 @click.pass_context
 def cli(context: click.Context, /, config: Path | None, dsn: str | None, dsn_service: str | None, **given: Any) -> None:
     """The task executor on PostgreSQL."""

@@ -18,6 +18,9 @@ from dbsafety_runtime.ops.settings import SettingsError
 from dbsafety_runtime.storage.pg import Target
 
 NEEDS: Final = "give --dsn-service, DBSAFETY_EXECUTOR_DSN or the setting executor.dsn"
+LONGEST: Final = 86_400
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("json", "logfmt", "console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,17 @@ class Settings(WorkerOptions):
     metrics_port: int | None = None
     log_format: str = "json"
     log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        WorkerOptions.__post_init__(self)
+        if not (0 < self.statement_timeout <= LONGEST and 0 < self.lock_timeout <= LONGEST):
+            raise ValueError(f"statement_timeout and lock_timeout must be above 0 and at most {LONGEST} s")
+        if self.metrics_port is not None and not 0 <= self.metrics_port <= 65535:
+            raise ValueError(f"metrics_port must be at most 65535, not {self.metrics_port}")
+        if self.log_level not in LOG_LEVELS or self.log_format not in LOG_FORMATS:
+            raise ValueError(
+                f"log_level must be one of {', '.join(LOG_LEVELS)}, log_format of {', '.join(LOG_FORMATS)}"
+            )
 
     def target(self, dsn: str) -> Target:
         """Return the target for a DSN; raises SettingsError when libpq cannot read it."""

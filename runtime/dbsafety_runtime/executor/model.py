@@ -90,6 +90,11 @@ class WorkerOptions(Policy):
     once: bool = False
     worker_id: UUID | None = None
 
+    def __post_init__(self) -> None:
+        Policy.__post_init__(self)
+        if self.concurrency < 1 or self.batch < 1:
+            raise ValueError("concurrency and batch must be at least 1")
+
     @property
     def capacity(self) -> int:
         """How many tasks the worker may hold."""

@@ -234,6 +234,28 @@ def test_times_that_cannot_work_are_refused(run: Run, monkeypatch: pytest.Monkey
     assert "must be positive" in run("run")[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CONCURRENCY", "0", "concurrency and batch must be at least 1"),
+        ("BATCH", "0", "concurrency and batch must be at least 1"),
+        ("STATEMENT_TIMEOUT", "-1", "statement_timeout and lock_timeout must be above 0 and at most 86400 s"),
+        ("LOCK_TIMEOUT", "nan", "statement_timeout and lock_timeout must be above 0 and at most 86400 s"),
+        ("METRICS_PORT", "99999", "metrics_port must be at most 65535, not 99999"),
+        (
+            "LOG_LEVEL",
+            "loud",
+            "log_level must be one of debug, info, warning, error, log_format of json, logfmt, console",
+        ),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"DBSAFETY_EXECUTOR_{name}", value)
+    assert run("run", "--once") == (2, "", f"dbsafety_runtime executor: executor settings: {message}\n")
+
+
 def test_a_server_that_is_down_at_the_start_is_waited_for(
     run: Run, server: EmbeddedPostgres, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
