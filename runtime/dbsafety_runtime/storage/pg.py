@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import socket
 import threading
 import time
@@ -57,6 +58,13 @@ class Session(ext.connection):
     def idle(self) -> bool:
         """Whether the session is open and outside any transaction, as far as the client knows."""
         return self.closed == 0 and self.get_transaction_status() == ext.TRANSACTION_STATUS_IDLE
+
+    @property
+    def spoken_to(self) -> bool:
+        """Whether the server has said something that nobody asked for, most likely its farewell."""
+        poller = select.poll()
+        poller.register(self.fileno(), select.POLLIN)
+        return bool(poller.poll(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,7 @@ class Pool:
             conn = self._free.get(timeout=self._wait)
         except Empty:
             raise ResourceExhausted(f"no free connection within {self._wait:.1f} s (pool size {self._size})") from None
-        if conn is not None and conn.idle:
+        if conn is not None and conn.idle and not conn.spoken_to:
             return conn
         if conn is not None:
             self._discard(conn)

@@ -332,6 +332,19 @@ def test_a_pool_hands_out_no_dirty_session(dsn: str) -> None:
     assert_invariants(dsn)
 
 
+def test_a_pool_hands_out_no_session_that_the_server_has_ended(dsn: str) -> None:
+    pool = pg.Pool(Target(dsn), 1)
+    conn = pool.take()
+    pool.give(conn)
+    query(dsn, "SELECT pg_terminate_backend(%s, 5000)", conn.info.backend_pid)
+    again = pool.take()
+    assert (again is conn, bool(conn.closed)) == (False, True)
+    assert again.rows("SELECT 1") == [(1,)]
+    pool.give(again)
+    pool.close()
+    assert_invariants(dsn)
+
+
 def test_a_scrubbed_session_forgets_what_foreign_code_left(dsn: str) -> None:
     pool = pg.Pool(Target(dsn), 1, scrub=True)
     conn = pool.take()
