@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import sqlite3
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dbsafety_runtime.ops import metrics
 from dbsafety_runtime.storage.errors import (
     Disconnected,
     Rejected,
@@ -24,7 +26,7 @@ from dbsafety_runtime.storage.errors import (
 )
 from dbsafety_runtime.storage.lite import LiteStore, unit
 from dbsafety_runtime.storage.litefile import filesystem_of
-from dbsafety_runtime.storage.litetx import LiteTx, Ticket, hand_back
+from dbsafety_runtime.storage.litetx import LiteTx, Ticket, abandon, hand_back
 
 PUT = "INSERT INTO control (name, value, at) VALUES (?, ?, 0)"
 # Python 3.10 gives no result code, so what needs one is taken for a failure that may pass.
@@ -329,6 +331,27 @@ def test_a_backup_overwrites_nothing_and_leaves_nothing_half_done(lite: LiteStor
     with pytest.raises(StorageFault):
         lite.backup(tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_backup_that_finds_no_room_leaves_nothing(lite: LiteStore, tmp_path: Path) -> None:
+    lite.write(put("big", "x" * 500_000))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageFault):
+            lite.backup(tmp_path / "copy.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "copy.db").exists()
+    assert names(lite) == ["big"]
+
+
+def test_a_connection_that_cannot_roll_back_is_counted() -> None:
+    before = metrics.DIRTY_CONNECTIONS._value.get()
+    conn = sqlite3.connect(":memory:")
+    conn.close()
+    abandon(conn)
+    assert metrics.DIRTY_CONNECTIONS._value.get() == before + 1
 
 
 def test_what_was_acknowledged_survives_a_copy_of_the_files(lite: LiteStore, tmp_path: Path) -> None:
