@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dbsafety.facts.scopes import Binding
 from dbsafety.typestate.values import EMPTY, Elements, Evaluator, Handle, Items, Value, from_other_module
@@ -46,6 +46,15 @@ def elements_of(value: Value) -> frozenset[Value]:
     if isinstance(value, Items):
         return union(value.items)
     return value.inner if isinstance(value, Elements) else EMPTY
+
+
+def flat(values: Iterable[Value]) -> Iterator[Value]:
+    """The values with tuples replaced by what they hold; a tuple stays for an element of which nothing is known."""
+    for value in values:
+        if isinstance(value, Items):
+            yield from (inner for element in value.items for inner in (element or (value,)))
+        else:
+            yield value
 
 
 def shallow(values: frozenset[Value], depth: int) -> frozenset[Value]:

@@ -8,7 +8,8 @@ from typing import TypeGuard
 
 from dbsafety.drivers.spec import DriverSpec, HandleKind
 from dbsafety.facts.scopes import FunctionInfo, Scope
-from dbsafety.typestate.values import External, Handle, Items, Value, externals
+from dbsafety.typestate.containers import flat
+from dbsafety.typestate.values import External, Handle, Value, externals
 from dbsafety.views.view import FunctionView
 
 _OWN_WAY = ("rollback", "savepoint")
@@ -18,19 +19,11 @@ def caught(view: FunctionView, handler: ast.ExceptHandler, family: str) -> Drive
     """The table of that family whose error the clause names, if such an error breaks the block."""
     if handler.type is None:
         return None
-    for value in externals(_flat(view.resolver.evaluate(handler.type, view.scope))):
+    for value in externals(flat(view.resolver.evaluate(handler.type, view.scope))):
         found = view.resolver.table.error(value.dotted)
         if found is not None and found[0].family == family and found[1].aborts:
             return found[0]
     return None
-
-
-def _flat(values: frozenset[Value]) -> Iterator[Value]:
-    for value in values:
-        if isinstance(value, Items):
-            yield from (inner for item in value.items for inner in item)
-        else:
-            yield value
 
 
 def leaves_otherwise(view: FunctionView, attempt: ast.Try, handler: ast.ExceptHandler) -> bool:

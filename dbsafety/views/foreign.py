@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from dbsafety.drivers.spec import DriverSpec, Effect
 from dbsafety.typestate.automaton import Raised
 from dbsafety.typestate.catch import Match, clause_matches
+from dbsafety.typestate.containers import flat
 from dbsafety.typestate.ops import Op
-from dbsafety.typestate.values import External, Items, Mode, Value
+from dbsafety.typestate.values import External, Mode, Value
 from dbsafety.views.view import FunctionView
 
 _SENDS = frozenset({Effect.EXECUTE, Effect.SCRIPT, Effect.COMMIT})
@@ -51,17 +52,9 @@ def _driver_class(view: FunctionView, handler: ast.ExceptHandler) -> str:
     """The class that the clause names, the first of several of one driver; "" when it may name anything else."""
     if handler.type is None:
         return ""
-    found = [_dotted(view, value) for value in _flat(view.resolver.evaluate(handler.type, view.scope))]
+    found = [_dotted(view, value) for value in flat(view.resolver.evaluate(handler.type, view.scope))]
     drivers = {name.partition(".")[0] for name in found}
     return min(found) if found and all(found) and len(drivers) == 1 else ""
-
-
-def _flat(values: frozenset[Value]) -> Iterator[Value]:
-    for value in values:
-        if isinstance(value, Items):
-            yield from (inner for item in value.items for inner in (item or {value}))
-        else:
-            yield value
 
 
 def _dotted(view: FunctionView, value: Value) -> str:
@@ -103,7 +96,7 @@ def _catches(view: FunctionView, handler: ast.ExceptHandler, op: Op, raised: str
     """Whether the clause may catch the class `raised`."""
     if clause_matches(view.resolver, handler.type, view.scope, op.spec, Raised.DB) is Match.SURE:
         return True
-    named = _flat(view.resolver.evaluate(handler.type, view.scope)) if handler.type is not None else ()
+    named = flat(view.resolver.evaluate(handler.type, view.scope)) if handler.type is not None else ()
     return any(isinstance(value, External) and value.dotted in _ancestry(op.spec, raised) for value in named)
 
 

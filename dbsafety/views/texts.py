@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from dbsafety.drivers.spec import DriverSpec, ErrorText
 from dbsafety.facts.constants import HOLE, text_of
-from dbsafety.typestate.values import External, Items, Value
+from dbsafety.typestate.containers import flat
+from dbsafety.typestate.values import External, Value
 from dbsafety.views.view import FunctionView
 
 _SHORTEST = 4
@@ -78,14 +79,14 @@ def _errors(view: FunctionView) -> Iterator[_Error]:
 def _drivers(view: FunctionView, node: ast.expr | None) -> tuple[DriverSpec, ...]:
     """The drivers whose errors a class expression means; empty unless every class is a driver's."""
     values = view.resolver.evaluate(node, view.scope) if node is not None else frozenset()
-    found = [_driver(view, value) for value in _flat(values)]
+    found = [_driver(view, value) for value in flat(values)]
     known = [spec for spec in found if spec is not None]
     return tuple({spec.name: spec for spec in known}.values()) if known and len(known) == len(found) else ()
 
 
 def _violates(view: FunctionView, node: ast.expr | None) -> bool:
     """Whether every class that the clause names is that of a violated constraint, or one below it."""
-    values = list(_flat(view.resolver.evaluate(node, view.scope))) if node is not None else []
+    values = list(flat(view.resolver.evaluate(node, view.scope))) if node is not None else []
     return bool(values) and all(isinstance(v, External) and _is_violation(view, v.dotted) for v in values)
 
 
@@ -94,15 +95,6 @@ def _is_violation(view: FunctionView, dotted: str) -> bool:
         return True
     found = view.resolver.table.error(dotted)
     return found is not None and any(_is_violation(view, parent) for parent in found[1].parents)
-
-
-def _flat(values: frozenset[Value]) -> Iterator[Value]:
-    for value in values:
-        if isinstance(value, Items):
-            for item in value.items:
-                yield from item or (value,)
-        else:
-            yield value
 
 
 def _driver(view: FunctionView, value: Value) -> DriverSpec | None:
